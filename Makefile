@@ -1,0 +1,88 @@
+# Needs only make and Python >= 3.11. Everything is installed into .venv, once, from the lock files.
+
+PYTHON ?= python3
+ARGS ?=
+COVERAGE_MIN ?= 90
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+VENV_READY := $(VENV)/.ready
+RUN_READY := $(VENV)/.ready-run
+DEV_READY := $(VENV)/.ready-dev
+
+# The core is what the contract "The core is pure" names; a module's tests are tests/test_MODULE*.py.
+CONTRACTS := import tomllib; \
+	contracts = tomllib.load(open("pyproject.toml", "rb"))["tool"]["importlinter"]["contracts"]; \
+	print(*next(c["source_modules"] for c in contracts if c["name"] == "The core is pure"))
+CORE = $(shell $(BIN)/python -c '$(CONTRACTS)')
+CORE_TESTS = $(wildcard $(patsubst relevo.%,tests/test_%*.py,$(CORE)))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check core-coverage format bench lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(RUN_READY) ## Install what running needs and start Relevo (options: ARGS="...")
+	@exec $(BIN)/relevo serve $(ARGS)
+
+test: check core-coverage ## Install, run every check and all tests, with coverage
+	$(BIN)/pytest --cov=relevo --cov-branch --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
+
+check: $(DEV_READY) ## Lint, format, types, architecture contracts, spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+
+core-coverage: $(DEV_READY) ## Show that the core's own tests reach every branch of it
+	$(BIN)/coverage run --data-file=.coverage.core --source=relevo -m pytest --quiet $(CORE_TESTS)
+	$(BIN)/coverage report --data-file=.coverage.core --fail-under=100 \
+		--include="$$(echo $(CORE:relevo.%=relevo/%.py) | tr ' ' ',')"
+
+format: $(DEV_READY) ## Format the code and fix what the linter can fix
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(DEV_READY) ## Measure the speed on this machine (a few minutes)
+	$(BIN)/python bench $(ARGS)
+
+lock: ## Pin anew every package, direct and indirect, after a change of pyproject.toml
+	$(call lock,.,requirements.lock,)
+	$(call lock,.[dev],requirements-dev.lock,--constraint requirements.lock)
+
+clean: ## Remove what is installed and cached; the data in .relevo stays
+	rm -rf $(VENV) $(VENV)-lock dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV_READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Relevo needs Python 3.11 or newer; '$(PYTHON)' is not. Try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(RUN_READY): $(VENV_READY) requirements.lock pyproject.toml
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) install -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_READY): $(RUN_READY) requirements-dev.lock
+	@echo "Installing the development tools into $(VENV) ..."
+	@$(PIP) install -r requirements-dev.lock
+	@touch $@
+
+# $(call lock,WHAT,FILE,OPTIONS); the build backend is pinned too, so that nothing is fetched unpinned
+BACKEND = $(shell sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml) editables
+define lock
+@$(PYTHON) -m venv --clear $(VENV)-lock
+@$(VENV)-lock/bin/python -m pip --disable-pip-version-check -qq install $(3) '$(1)' $(BACKEND)
+@echo '# Every package and its version; made by: make lock' > $(2)
+@$(VENV)-lock/bin/python -m pip --disable-pip-version-check freeze --exclude relevo >> $(2)
+@rm -rf $(VENV)-lock
+endef

@@ -1,0 +1,246 @@
+"""The customer: an actor that runs the core for one conversation, one event at a time.
+
+Step, commit, then act. Memory changes only after the commit, effects are performed only after that.
+A commit that lost its race, or whose outcome is unknown, is a restart: the rows are read again, all
+of them are stepped, and only then the event in hand.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relevo.actors.performer import Performer, World
+from relevo.actors.runtime import AsyncioActor
+from relevo.clock import sleep
+from relevo.conversation import resume, step
+from relevo.effects import Ask, EffectKey, Send
+from relevo.errors import StoreUnavailableError
+from relevo.events import (
+    Answered,
+    AnswerFailed,
+    ConversationEnsured,
+    Event,
+    HistoryRecalled,
+    Interrupted,
+    Looked,
+    SendAccepted,
+    SendFailed,
+    TimerFired,
+)
+from relevo.messages import ConversationKey
+from relevo.states import Gathering, State, unread, wanted
+from relevo.turns import Stage
+from relevo.writes import Rows, Writes
+
+LOST_RACES_MAX = 20
+"""A step that loses more often than this in a row is a bug, not a race."""
+
+RETRY_SECONDS_MAX = 5.0
+"""The longest pause between two tries while the store is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What every customer works with; one for all of them."""
+
+    world: World
+    performer: Performer
+    look: Callable[[ConversationKey], None]
+    """Have the rows read (again)."""
+    look_later: Callable[[ConversationKey], None]
+    """Have them read when another process's deadline may have passed."""
+    stepped: Callable[["Customer"], None]
+    """The state has changed, or may have."""
+    failed: Callable[["Customer"], None]
+    """This actor is dead; another one has to be made from the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Have a look at the rows: one bit, however often they were read meanwhile."""
+
+
+class Customer(AsyncioActor):
+    """One conversation in memory. Its messages are `Look` and events."""
+
+    def __init__(self, key: ConversationKey, office: Office) -> None:
+        super().__init__()
+        self.key = key
+        self.state: State | None = None
+        self._office = office
+        self._shown: Rows | None = None
+        self._behind = False
+
+    @property
+    def unread_count(self) -> int:
+        """Return how many unread rows memory knows of."""
+        return len(unread(self.state.untold)) if self.state is not None else 0
+
+    def show(self, rows: Rows | None) -> None:
+        """Have rows looked at, instead of older ones; None: it reads them itself."""
+        if self._shown is None:
+            self.actor_ref.tell(Look())
+        self._shown = rows
+
+    def may_look_later(self) -> bool:
+        """Have new rows looked at only when the burst may be complete, if one is being gathered.
+
+        More messages cannot make it end sooner, so nothing is late for it, and a burst is read
+        twice, however many messages it has.
+        """
+        later = isinstance(self.state, Gathering)
+        self._behind |= later
+        return later
+
+    async def on_receive(self, message: Look | Event) -> None:
+        """Handle rows that were read, or an event."""
+        self._office.world.probe.mailbox_waited(self.mailbox.waited_seconds)
+        if isinstance(message, Look):
+            rows, self._shown = self._shown, None
+            await (self._reload(None) if rows is None else self._look(rows))
+        elif self._behind and isinstance(message, TimerFired):
+            self._catch_up()
+        elif self.state is None:
+            await self._reload(message)
+        else:
+            await self._handle(message)
+        if self._behind and not isinstance(self.state, Gathering):
+            self._catch_up()
+        self._office.stepped(self)
+
+    def _catch_up(self) -> None:
+        self._behind = False
+        self._office.look(self.key)
+
+    def on_failure(self, *_: object) -> None:
+        """Leave the rest to whoever makes a new actor from the rows."""
+        self._office.failed(self)
+
+    async def _look(self, rows: Rows) -> None:
+        state = self.state
+        if state is None or rows.conversation.version > state.conversation.version:
+            # Ingest or another process has changed what memory rests on.
+            await self._restart(rows, None)
+        elif rows.conversation.version < state.conversation.version:
+            self._office.look(self.key)
+        else:
+            await self._handle(_looked(rows))
+
+    async def _handle(self, event: Event) -> None:
+        if await self._apply(event):
+            self._perform()
+        else:
+            await self._reload(event)
+
+    async def _apply(self, event: Event) -> bool:
+        """Step and commit; False if memory no longer knows the truth."""
+        assert self.state is not None
+        world = self._office.world
+        decided = step(self.state, event, world.clock.now())
+        if decided.writes is not None and not await self._commit(decided.writes):
+            return False
+        self.state = decided.state
+        return True
+
+    async def _commit(self, writes: Writes) -> bool:
+        world = self._office.world
+        world.probe.committing(writes)
+        try:
+            committed = await world.journal.commit(writes)
+        except StoreUnavailableError:
+            return False
+        if not committed:
+            world.probe.commit_lost()
+            return False
+        world.probe.committed(writes)
+        if writes.turn is not None and writes.turn.stage is Stage.ENDED:
+            world.probe.turn_ended(*self.key, writes.turn)
+        return True
+
+    async def _reload(self, in_hand: Event | None) -> None:
+        rows = await self._read()
+        if rows is not None:
+            await self._restart(rows, in_hand)
+
+    async def _read(self) -> Rows | None:
+        """Read this conversation's rows, however long the store is away."""
+        pause_seconds = 0.1
+        while True:
+            try:
+                return (await self._office.world.journal.load([self.key])).get(self.key)
+            except StoreUnavailableError:
+                await sleep(self._office.world.clock, pause_seconds)
+                pause_seconds = min(pause_seconds * 2, RETRY_SECONDS_MAX)
+
+    async def _restart(self, rows: Rows, in_hand: Event | None) -> None:
+        """Resume, step every row that was read, and only then the event in hand."""
+        for _ in range(LOST_RACES_MAX):
+            if rows.fenced:
+                self.state = None
+                self._office.performer.perform(self.key, (), 0)
+                self._office.look_later(self.key)
+                return
+            if await self._relive(rows, in_hand):
+                self._perform()
+                return
+            found = await self._read()
+            if found is None:
+                return
+            rows = found
+        raise AssertionError("this step loses every race")
+
+    async def _relive(self, rows: Rows, in_hand: Event | None) -> bool:
+        office = self._office
+        rules = office.world.businesses.rules(self.key.business_id, rows.tags)
+        self.state = resume(rows, rules).state
+        events: list[Event] = [_looked(rows)]
+        if lost := self._interrupted(in_hand):
+            events.insert(0, Interrupted(lost))
+        if in_hand is not None:
+            events.append(in_hand)
+        for event in events:
+            if not await self._apply(event):
+                return False
+        return True
+
+    def _interrupted(self, in_hand: Event | None) -> frozenset[EffectKey]:
+        """Return what a former life had under way and nobody will report on."""
+        assert self.state is not None
+        known = {*self._office.performer.running(self.key), *_answers(in_hand), *self._reported()}
+        return frozenset(
+            effect.key
+            for effect in wanted(self.state)
+            if isinstance(effect, Ask | Send) and effect.key not in known
+        )
+
+    def _perform(self) -> None:
+        assert self.state is not None
+        committed_at = self._office.world.clock.monotonic()
+        reported = self._reported()
+        effects = tuple(effect for effect in wanted(self.state) if effect.key not in reported)
+        self._office.performer.perform(self.key, effects, committed_at)
+
+    def _reported(self) -> frozenset[EffectKey]:
+        """Return the effects whose results wait to be stepped: done, though still wanted."""
+        return frozenset(key for message in self.mailbox for key in _answers(message))
+
+
+def _looked(rows: Rows) -> Looked:
+    return Looked(rows.untold, rows.witnesses, rows.conversation.new_contact)
+
+
+def _answers(message: object) -> tuple[EffectKey, ...]:
+    """Return the keys of the effect that a message is the result of."""
+    match message:
+        case HistoryRecalled():
+            return (("recall", message.turn_id, message.attempt),)
+        case ConversationEnsured():
+            return (("ensure", message.turn_id, message.attempt),)
+        case Answered():
+            return (("ask", message.turn_id, message.attempt),)
+        case AnswerFailed():  # attempts are counted across the stages of a turn
+            of = (message.turn_id, message.attempt)
+            return (("ensure", *of), ("ask", *of))
+        case SendAccepted() | SendFailed():
+            return (("send", message.message_id, message.attempt),)
+        case _:
+            return ()

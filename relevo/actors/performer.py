@@ -1,0 +1,278 @@
+"""The performer: the one interpreter of effects.
+
+What a state wants is compared with what is under way for its customer: the missing is started, the
+unwanted stopped. Results go back to the customer as events. A send or an AI call starts only within
+5 s of its commit, waiting included, for after its deadline another process may take it up.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar, assert_never
+
+from relevo import prompt
+from relevo.actors.alarms import Alarms
+from relevo.actors.ports import Businesses, Journal, Probe
+from relevo.clock import Clock, sleep
+from relevo.effects import Ask, Effect, EffectKey, EnsureConversation, Recall, Send, WakeAt
+from relevo.errors import StoreUnavailableError
+from relevo.events import (
+    Answered,
+    AnswerFailed,
+    AnswerFailure,
+    ConversationEnsured,
+    Event,
+    HistoryRecalled,
+    ReplyPart,
+    SendAccepted,
+    SendFailed,
+    SendFailure,
+)
+from relevo.messages import ConversationKey, Message
+from relevo.outcomes import Accepted, Answer, NoAnswer
+from relevo.states import PROOF_OVERLAP
+from relevo.tasks import Running, Tasks
+from relevo.turns import RecallStatus
+
+START_WITHIN_SECONDS = 5.0
+"""A committed send or AI call that could not start by then is not started any more."""
+
+THREAD_MAX = 20
+"""Messages a new conversation at the AI is seeded with; more than 20 cannot be given at once."""
+
+LOCAL_THREAD_MAX = 40
+"""Messages sent with every question to an AI that keeps no conversation of its own."""
+
+STORE_RETRY_SECONDS = 0.5
+
+T = TypeVar("T")
+Tell = Callable[[ConversationKey, Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What effects are performed with."""
+
+    journal: Journal
+    businesses: Businesses
+    clock: Clock
+    probe: Probe
+
+
+class Performer:
+    """Keeps, for every customer, exactly what its state wants under way."""
+
+    def __init__(self, world: World, alarms: Alarms, tasks: Tasks, tell: Tell) -> None:
+        self._world = world
+        self._alarms = alarms
+        self._tasks = tasks
+        self._tell = tell
+        self._under_way: dict[ConversationKey, dict[EffectKey, Running]] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many effects wait for the world."""
+        return sum(len(effects) for effects in self._under_way.values())
+
+    def running(self, key: ConversationKey) -> frozenset[EffectKey]:
+        """Return the effects that are under way for a customer."""
+        return frozenset(self._under_way.get(key, ()))
+
+    def perform(
+        self, key: ConversationKey, effects: tuple[Effect, ...], committed_at: float
+    ) -> None:
+        """Have exactly these under way. `committed_at` is the monotonic time of their commit."""
+        under_way = self._under_way.get(key, {})
+        desired = {effect.key for effect in effects}
+        for effect_key in [k for k in under_way if k not in desired]:
+            under_way.pop(effect_key).cancel()
+        wakes = [effect for effect in effects if isinstance(effect, WakeAt)]
+        if wakes:
+            self._alarms.set(key, wakes[0].at, gated=wakes[0].gated)
+        else:
+            self._alarms.drop(key)
+        for effect in effects:
+            if not isinstance(effect, WakeAt) and effect.key not in under_way:
+                under_way[effect.key] = self._tasks.spawn(
+                    self._run(key, effect, committed_at), type(effect).__name__
+                )
+        if under_way:
+            self._under_way[key] = under_way
+        else:
+            self._under_way.pop(key, None)
+
+    async def _run(self, key: ConversationKey, effect: Effect, committed_at: float) -> None:
+        try:
+            event = await self._observed(key, effect, committed_at)
+        except Exception:
+            # A bug, and reported as one; the customer must hear of it all the same.
+            self._bring_home(key, effect, _broken(effect, self._world.clock.now()))
+            raise
+        self._bring_home(key, effect, event)
+
+    def _bring_home(self, key: ConversationKey, effect: Effect, event: Event) -> None:
+        under_way = self._under_way.get(key, {})
+        under_way.pop(effect.key, None)
+        if not under_way:
+            self._under_way.pop(key, None)
+        self._tell(key, event)
+
+    async def _observed(self, key: ConversationKey, effect: Effect, committed_at: float) -> Event:
+        started = self._world.clock.monotonic()
+        self._world.probe.effect_starting(effect)
+        outcome = "cancelled"
+        try:
+            event = await self._performed(key, effect, committed_at)
+            outcome = _word(event)
+        except Exception:
+            outcome = "broken"
+            raise
+        finally:
+            seconds = self._world.clock.monotonic() - started
+            self._world.probe.effect_finished(effect, seconds, outcome)
+        return event
+
+    async def _performed(self, key: ConversationKey, effect: Effect, committed_at: float) -> Event:
+        match effect:
+            case Recall():
+                return await self._recall(key, effect)
+            case EnsureConversation():
+                return await self._ensure(key, effect, committed_at)
+            case Ask():
+                return await self._ask(key, effect, committed_at)
+            case Send():
+                return await self._send(key, effect, committed_at)
+            case WakeAt():
+                raise AssertionError("alarms are set, not run")
+            case _:
+                assert_never(effect)
+
+    def _is_late(self, committed_at: float) -> bool:
+        return self._world.clock.monotonic() - committed_at > START_WITHIN_SECONDS
+
+    async def _recall(self, key: ConversationKey, effect: Recall) -> Event:
+        channel = self._world.businesses.channel(key.business_id, effect.channel_id)
+        known_to = self._world.clock.now()
+        history = await channel.history(effect.address, effect.since, urgent=effect.urgent)
+        journal = self._world.journal
+        ids = await self._patiently(lambda: journal.reserve(len(history.items)))
+        since = min([effect.since, *(i.event_at for i in history.items if i.event_at)])
+        rows = await self._patiently(lambda: journal.window(key, since - PROOF_OVERLAP))
+        items = tuple(
+            replace(item, id=message_id)
+            for item, message_id in zip(history.items, ids, strict=True)
+        )
+        return HistoryRecalled(
+            effect.turn_id, effect.attempt, history.status, known_to, items, rows, history.reason
+        )
+
+    async def _ensure(
+        self, key: ConversationKey, effect: EnsureConversation, committed_at: float
+    ) -> Event:
+        told = await self._patiently(lambda: self._world.journal.told(key, THREAD_MAX))
+        if self._is_late(committed_at):
+            return _too_late(effect)
+        seed = prompt.seed(told)
+        answer = await self._world.businesses.assistant(key.business_id).ensure(seed)
+        if isinstance(answer, NoAnswer):
+            return AnswerFailed(effect.turn_id, effect.attempt, answer.failure, answer.reason)
+        return ConversationEnsured(effect.turn_id, effect.attempt, answer)
+
+    async def _ask(self, key: ConversationKey, effect: Ask, committed_at: float) -> Event:
+        turn = effect.turn
+        asked = self._world.clock.monotonic()
+        journal = self._world.journal
+        told: tuple[Message, ...] = ()
+        if effect.ai_conversation is None:
+            told = await self._patiently(lambda: journal.told(key, LOCAL_THREAD_MAX))
+        if self._is_late(committed_at):
+            return _too_late(effect)
+        question = prompt.build(turn, effect.messages, effect.missed, effect.timezone, told)
+        assistant = self._world.businesses.assistant(key.business_id)
+        answer = await assistant.answer(effect.ai_conversation, question)
+        if not isinstance(answer, Answer):
+            return AnswerFailed(turn.id, turn.attempt, answer.failure, answer.reason)
+        texts = prompt.split_reply(answer.text)
+        ids = await self._patiently(lambda: journal.reserve(len(texts)))
+        seconds = self._world.clock.monotonic() - asked
+        return Answered(
+            turn.id,
+            turn.attempt,
+            tuple(ReplyPart(*part) for part in zip(ids, texts, strict=True)),
+            answer.response_id,
+            answer.model,
+            replace(answer.cost, seconds=seconds),
+        )
+
+    async def _send(self, key: ConversationKey, effect: Send, committed_at: float) -> Event:
+        if self._is_late(committed_at):
+            return _too_late(effect)
+        part = effect.part
+        channel = self._world.businesses.channel(key.business_id, effect.channel_id)
+        outcome = await channel.send(effect.address, part.text, part.correlation_id)
+        if isinstance(outcome, Accepted):
+            return SendAccepted(
+                part.message_id, part.attempt, self._world.clock.now(), outcome.keys
+            )
+        return SendFailed(part.message_id, part.attempt, outcome.failure, outcome.reason)
+
+    async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read from the store, however long it is away: nothing can be committed without it."""
+        while True:
+            try:
+                return await read()
+            except StoreUnavailableError:
+                await sleep(self._world.clock, STORE_RETRY_SECONDS)
+
+
+def _too_late(effect: Effect) -> Event:
+    """The answer to an effect that waited too long: it never left, so it may be tried again."""
+    match effect:
+        case Ask(turn=turn):
+            failure = AnswerFailure.TRANSIENT
+            return AnswerFailed(turn.id, turn.attempt, failure, "start_too_late")
+        case EnsureConversation():
+            failure = AnswerFailure.TRANSIENT
+            return AnswerFailed(effect.turn_id, effect.attempt, failure, "start_too_late")
+        case Send(part=part):
+            return SendFailed(part.message_id, part.attempt, SendFailure.NOT_SENT, "start_too_late")
+        case _:
+            raise AssertionError("only what leaves the house can be too late")
+
+
+def _broken(effect: Effect, now: datetime) -> Event:
+    """The answer to an effect that failed as nobody foresaw: it may have left."""
+    match effect:
+        case Recall():
+            nothing = RecallStatus.FAILED
+            return HistoryRecalled(effect.turn_id, effect.attempt, nothing, now, reason="broken")
+        case EnsureConversation():
+            failure = AnswerFailure.UNKNOWN
+            return AnswerFailed(effect.turn_id, effect.attempt, failure, "broken")
+        case Ask(turn=turn):
+            return AnswerFailed(turn.id, turn.attempt, AnswerFailure.UNKNOWN, "broken")
+        case Send(part=part):
+            return SendFailed(part.message_id, part.attempt, SendFailure.UNKNOWN, "broken")
+        case _:
+            raise AssertionError("alarms are set, not run")
+
+
+def _word(event: Event) -> str:
+    """Return how an effect ended, in one word for the probe."""
+    match event:
+        case HistoryRecalled(status=RecallStatus.COMPLETE, items=items):
+            return "ok" if items else "empty"
+        case HistoryRecalled(status=status, reason=reason):
+            return reason or status.value
+        case Answered(parts=parts):
+            return "ok" if parts else "silent"
+        case AnswerFailed(failure=AnswerFailure.CONVERSATION_UNUSABLE, reason=reason):
+            return reason
+        case AnswerFailed(failure=failure):
+            return failure.value
+        case SendAccepted():
+            return "accepted"
+        case SendFailed(failure=refusal):
+            return refusal.value
+        case _:
+            return "ok"

@@ -1,0 +1,292 @@
+"""The supervisor: brings customers to memory, keeps them alive, and lets them go.
+
+* A wake is one bit: those that come while rows are being read coalesce, and the unread rows of all
+  woken customers are read with one statement. A burst that grows is read again when it may be
+  complete, not for each of its messages.
+* An idle customer is forgotten first and retired then, with an empty mailbox and no `await`
+  between.
+* One that fails is made anew from the rows, later each time; one that keeps failing is set aside
+  and hurts no one else.
+* A sweep finds what no wake was heard for: unread rows of the last minutes every 2 s, everything
+  that wants to go on when taking over.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from relevo.actors.alarms import Alarms
+from relevo.actors.customer import Customer, Look, Office
+from relevo.actors.gate import Gate
+from relevo.actors.performer import Performer, World
+from relevo.clock import Alarm, sleep
+from relevo.errors import StoreUnavailableError
+from relevo.events import Event, TimerFired
+from relevo.messages import ConversationKey
+from relevo.states import Answering, Ensuring, Gathering, Idle, Recalling
+from relevo.tasks import Tasks
+from relevo.writes import Rows
+
+SWEEP_STRIDE = 500
+"""Customers a sweep compares before it lets others have the loop; about half a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much at once, and how long. Everything a supervisor waits for stands here."""
+
+    read_batch_max: int = 500
+    """Customers whose rows are read with one statement."""
+    answering_max: int = 512
+    """Customers at the AI at once; its client holds as many connections."""
+    idle_seconds: float = 300
+    """How long a customer without work stays in memory."""
+    idle_max: int = 100_000
+    """How many of them stay at most."""
+    sweep_seconds: float = 2
+    sweep_back: timedelta = timedelta(minutes=10)
+    failures_max: int = 5
+    """Failures in a row before a customer is set aside."""
+    set_aside_seconds: float = 600
+    fence_seconds: float = 1
+    """How soon to look again at what another living process may be acting on."""
+    drain_seconds: float = 10
+    """How long a stop waits for steps and effects that are under way."""
+
+
+class Supervisor:
+    """Every customer in memory, by conversation."""
+
+    def __init__(self, world: World, tasks: Tasks, bounds: Bounds) -> None:
+        self._world = world
+        self._tasks = tasks
+        self._bounds = bounds
+        self._customers: dict[ConversationKey, Customer] = {}
+        self._idle: OrderedDict[ConversationKey, float] = OrderedDict()
+        self._woken: dict[ConversationKey, None] = {}
+        self._failures: dict[ConversationKey, int] = {}
+        self._paused: dict[ConversationKey, Alarm] = {}
+        """Who is not to be looked at now, with what will look again."""
+        self._undelivered: dict[ConversationKey, list[Event]] = {}
+        """Results of effects that a dead actor has asked for, until it is made anew."""
+        self._open: set[ConversationKey] = set()
+        self._reading = False
+        self._draining = False
+        self.alarms = Alarms(world.clock, self._ring)
+        self.gate = Gate(bounds.answering_max, self._fire)
+        self.performer = Performer(world, self.alarms, tasks, self._tell)
+        self._office = Office(
+            world, self.performer, self._look_now, self._look_later, self._stepped, self._failed
+        )
+
+    @property
+    def resident(self) -> int:
+        """Return how many customers are in memory."""
+        return len(self._customers)
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether nothing moves but time and effects that wait for the world."""
+        return not (
+            self._reading or self._woken or any(c.busy for c in list(self._customers.values()))
+        )
+
+    @property
+    def turns_open(self) -> int:
+        """Return how many turns are open in memory."""
+        return len(self._open)
+
+    def mailbox_messages(self) -> int:
+        """Return how many messages wait in all mailboxes."""
+        return sum(len(c.mailbox) for c in list(self._customers.values()))
+
+    def look(self, key: ConversationKey) -> None:
+        """Wake a customer, now or when its burst may be complete: its rows have changed."""
+        customer = self._customers.get(key)
+        if customer is None or not customer.may_look_later():
+            self._look_now(key)
+
+    def _look_now(self, key: ConversationKey) -> None:
+        if self._draining or key in self._paused:
+            return
+        self._woken[key] = None
+        if not self._reading:
+            self._reading = True
+            self._tasks.spawn(self._read_woken(), "read-woken")
+
+    async def take_over(self) -> None:
+        """Wake everyone who wants to go on, whatever its age; at the start.
+
+        Raises:
+            StoreUnavailableError: if the store cannot be read.
+        """
+        for key in await self._world.journal.unread(None):
+            self.look(key)
+
+    async def sweep_for_ever(self) -> None:
+        """Find what no wake was heard for, and let go of who has been idle."""
+        while True:
+            await sleep(self._world.clock, self._bounds.sweep_seconds)
+            try:
+                await self.sweep()
+            except StoreUnavailableError:
+                continue
+            except Exception:
+                # A bug, and reported as one; without sweeps nobody would hear of a lost wake.
+                self._tasks.spawn(self.sweep_for_ever(), "sweep")
+                raise
+
+    async def sweep(self) -> None:
+        """Look once.
+
+        Raises:
+            StoreUnavailableError: if the store cannot be read.
+        """
+        self.passivate()
+        now = self._world.clock.now()
+        found = await self._world.journal.unread(now - self._bounds.sweep_back)
+        for number, (key, count) in enumerate(found.items(), start=1):
+            customer = self._customers.get(key)
+            if customer is None or (not customer.busy and customer.unread_count != count):
+                self.look(key)
+            if number % SWEEP_STRIDE == 0:
+                await asyncio.sleep(0)
+
+    def passivate(self) -> None:
+        """Forget customers that have been idle for long, or are too many."""
+        oldest = self._world.clock.monotonic() - self._bounds.idle_seconds
+        while self._idle:
+            key, since = next(iter(self._idle.items()))
+            if since > oldest and len(self._idle) <= self._bounds.idle_max:
+                return
+            del self._idle[key]
+            customer = self._customers.get(key)
+            if customer is not None and not customer.busy and isinstance(customer.state, Idle):
+                del self._customers[key]
+                customer.retire()
+                self._world.probe.passivated()
+
+    async def drain(self) -> None:
+        """Take no more wakes; wait, within bounds, for what is under way."""
+        self._draining = True
+        self._woken.clear()
+        self.alarms.stop()
+        self.gate.close()
+        deadline = self._world.clock.monotonic() + self._bounds.drain_seconds
+        while self._world.clock.monotonic() < deadline:
+            if self.settled and not self.performer.in_flight:
+                return
+            await sleep(self._world.clock, 0.05)
+
+    async def _read_woken(self) -> None:
+        try:
+            while self._woken:
+                batch = list(islice(self._woken, self._bounds.read_batch_max))
+                for key in batch:
+                    del self._woken[key]
+                await self._read(batch)
+        finally:
+            self._reading = False
+
+    async def _read(self, batch: list[ConversationKey]) -> None:
+        found: Mapping[ConversationKey, Rows | None]
+        try:
+            found = await self._world.journal.load(batch)
+        except StoreUnavailableError:
+            if not self._draining:
+                self._woken.update(dict.fromkeys(batch))
+                await sleep(self._world.clock, self._bounds.fence_seconds)
+            return
+        except Exception:  # noqa: BLE001  (told again by the one customer that it concerns)
+            # Somebody's rows cannot be read: each reads its own, and only that one fails.
+            found = dict.fromkeys(batch)
+        for key, rows in found.items():
+            self._give(key, rows)
+
+    def _give(self, key: ConversationKey, rows: Rows | None) -> None:
+        if key in self._paused:
+            return
+        customer = self._customers.get(key)
+        if customer is None:
+            customer = Customer.start_on(self._tasks, key, self._office)
+            self._customers[key] = customer
+            self._world.probe.activated()
+        customer.show(rows)
+        for event in self._undelivered.pop(key, ()):
+            customer.actor_ref.tell(event)
+
+    def _tell(self, key: ConversationKey, event: Event) -> None:
+        """Bring the result of an effect home, also to a customer made anew meanwhile."""
+        customer = self._customers.get(key)
+        if customer is None:
+            self._undelivered.setdefault(key, []).append(event)
+            self.look(key)
+            return
+        customer.actor_ref.tell(event)
+
+    def _ring(self, key: ConversationKey, at: datetime, gated: bool) -> None:  # noqa: FBT001
+        if gated:
+            self.gate.ask(key, at)
+        else:
+            self._fire(key)
+        self._world.probe.timer_fired((self._world.clock.now() - at).total_seconds())
+
+    def _fire(self, key: ConversationKey) -> bool:
+        """Tell a customer that its time has come; False: it is not in memory."""
+        customer = self._customers.get(key)
+        if customer is None:
+            return False
+        customer.actor_ref.tell(TimerFired())
+        return True
+
+    def _stepped(self, customer: Customer) -> None:
+        key, state = customer.key, customer.state
+        if not any(isinstance(message, TimerFired) for message in customer.mailbox):
+            # Else it may have a place that it is about to use.
+            self.gate.hold(key, inside=isinstance(state, Recalling | Ensuring | Answering))
+        self._idle.pop(key, None)
+        self._open.discard(key)
+        if isinstance(state, Idle):
+            # Not before: one that fails at the end of every burst reads its rows well each time.
+            self._failures.pop(key, None)
+            self._idle[key] = self._world.clock.monotonic()
+        elif not isinstance(state, Gathering):
+            self._open.add(key)
+
+    def _failed(self, customer: Customer) -> None:
+        """Make a new actor from the rows, after a pause that grows; give up on one that goes on."""
+        key = customer.key
+        if self._customers.get(key) is customer:
+            del self._customers[key]
+        self._idle.pop(key, None)
+        self.gate.hold(key, inside=False)
+        results = [m for m in customer.mailbox if not isinstance(m, Look | TimerFired)]
+        if results:
+            self._undelivered.setdefault(key, []).extend(results)
+        failures = self._failures.get(key, 0) + 1
+        self._failures[key] = failures
+        if failures >= self._bounds.failures_max:
+            del self._failures[key]
+            self._world.probe.set_aside()
+            self._later(key, self._bounds.set_aside_seconds)
+            return
+        self._world.probe.restarted()
+        self._later(key, min(2.0**failures / 4, 30))
+
+    def _look_later(self, key: ConversationKey) -> None:
+        self._later(key, self._bounds.fence_seconds)
+
+    def _later(self, key: ConversationKey, seconds: float) -> None:
+        """Look at a customer after a pause, and not before."""
+
+        def again() -> None:
+            del self._paused[key]
+            self.look(key)
+
+        if (pause := self._paused.get(key)) is not None:
+            pause.cancel()
+        at = self._world.clock.now() + timedelta(seconds=seconds)
+        self._paused[key] = self._world.clock.call_at(at, again)

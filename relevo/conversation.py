@@ -1,0 +1,228 @@
+"""The core: `step(state, event, now) -> Step`. All decisions about a customer are made behind it.
+
+Two rules for this file and everything it calls:
+
+1. It is pure. No clock, no I/O, no chance, no logging: time is an argument, ids come with events.
+2. It is total. Any event in any state gives a step; a late, repeated or unexpected one changes
+   nothing. A result counts only if it names the open turn and its current attempt.
+
+How it is used: one actor a customer feeds it one event at a time. What the step wants written is
+committed in one transaction, conditional on the conversation's version; only then does the state in
+memory change, and only then are its effects performed. A commit that was lost is a restart: the
+rows are read again (`resume`), all of them are stepped, and only then the event in hand.
+
+The states are in `states.py`, with what each wants; `gathering`, `answering`, `sending` hold the
+decisions of each stage in the order of a turn's life; `ending` ends it; `transitions.py` lists
+every move and draws `docs/conversation.mmd`.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from relevo import answering, gathering, sending
+from relevo.ending import Ending, end, settle
+from relevo.events import (
+    Answered,
+    AnswerFailed,
+    AnswerFailure,
+    ConversationEnsured,
+    Event,
+    HistoryRecalled,
+    Interrupted,
+    Looked,
+    SendAccepted,
+    SendFailed,
+    TimerFired,
+)
+from relevo.states import (
+    Answering,
+    Ensuring,
+    Gathering,
+    Idle,
+    Recalling,
+    Sending,
+    State,
+    Step,
+    current_part,
+    gather_ends_at,
+    own_messages,
+    raised,
+    split_by_colleague,
+    wanted,
+)
+from relevo.turns import Outcome, PartState, RecallStatus, Rules, Stage
+from relevo.writes import Rows, Writes
+
+Decision = tuple[State, Writes | None]
+
+
+def step(state: State, event: Event, now: datetime) -> Step:
+    """Decide what one event means. Total: what does not apply gives the same state."""
+    decision = _decide(state, event, now)
+    if decision is None:
+        return Step(state, effects=wanted(state))
+    after, writes = decision
+    if writes is not None:
+        writes = replace(writes, conversation=after.conversation)
+        after = raised(after)
+    return Step(after, writes, wanted(after))
+
+
+def resume(rows: Rows, rules: Rules) -> Step:
+    """Rebuild the state from what the store holds; the same as memory, once memory read every row.
+
+    Its `untold` rows still have to be stepped as `Looked`, for they may carry a decision.
+    """
+    state = _rebuilt(rows, rules)
+    return Step(state, effects=wanted(state))
+
+
+def _rebuilt(rows: Rows, rules: Rules) -> State:
+    conversation, turn = rows.conversation, rows.turn
+    if turn is None:
+        return settle(rules, conversation, rows.untold)
+    match turn.stage:
+        case Stage.RECALLING:
+            return Recalling(rules, conversation, rows.untold, turn)
+        case Stage.ENSURING:
+            return Ensuring(rules, conversation, rows.untold, turn)
+        case Stage.ANSWERING:
+            return Answering(rules, conversation, rows.untold, turn)
+        case _:
+            return Sending(rules, conversation, rows.untold, turn, rows.parts, rows.told)
+
+
+def _decide(  # noqa: C901, PLR0912  (one case an event: the dispatch reads best whole)
+    state: State, event: Event, now: datetime
+) -> Decision | None:
+    match event:
+        case Looked():
+            return _looked(state, event, now)
+        case TimerFired():
+            return _woken(state, now)
+        case Interrupted():
+            return _interrupted(state, event, now)
+        case HistoryRecalled():
+            return _recalled(state, event, now)
+        case ConversationEnsured():
+            if isinstance(state, Ensuring) and _is_current(state, event):
+                return answering.ensured(state, event, now)
+        case Answered():
+            if isinstance(state, Answering) and _is_current(state, event):
+                return answering.answered(state, event, now)
+        case AnswerFailed():
+            if isinstance(state, Ensuring | Answering) and _is_current(state, event):
+                return answering.failed(state, event, now)
+        case SendAccepted():
+            if isinstance(state, Sending) and _is_on_its_way(state, event):
+                return sending.accepted(state, event, now)
+        case SendFailed():
+            if isinstance(state, Sending) and _is_on_its_way(state, event):
+                return sending.refused(state, event, now)
+        case _:
+            assert_never(event)
+    return None
+
+
+def _looked(state: State, event: Looked, now: datetime) -> Decision:
+    match state:
+        case Idle() | Gathering():
+            return gathering.look(state.rules, state.conversation, event)
+        case Sending():
+            return sending.look(state, event)
+        case Recalling() | Ensuring() | Answering():
+            return _looked_within_turn(state, event, now)
+        case _:
+            assert_never(state)
+
+
+def _looked_within_turn(
+    state: Recalling | Ensuring | Answering, event: Looked, now: datetime
+) -> Decision:
+    """Rule 9: a colleague's message later than the turn's newest ends the turn without us."""
+    taken = frozenset(state.turn.message_ids)
+    reading = gathering.read(state.rules, state.conversation, event, taken)
+    own = own_messages(reading.untold, state.turn)
+    if split_by_colleague(reading.conversation, own, reading.untold).unanswered:
+        after = replace(state, conversation=reading.conversation, untold=reading.untold)
+        return after, reading.writes
+    ending = Ending(
+        state.rules,
+        reading.conversation,
+        reading.untold,
+        state.turn,
+        own,
+        Outcome.ANSWERED_BY_HUMAN,
+        now,
+    )
+    return end(ending, reading.writes or Writes(reading.conversation))
+
+
+def _woken(state: State, now: datetime) -> Decision | None:
+    match state:
+        case Idle():
+            return None
+        case Gathering():
+            return gathering.close(state, now) if now >= gather_ends_at(state) else None
+        case Sending():
+            return sending.woken(state, now)
+        case Recalling(turn=turn):
+            assert turn.deadline_at is not None
+            nothing = HistoryRecalled(turn.id, turn.attempt, RecallStatus.FAILED, known_to=now)
+            return answering.recalled(state, nothing, now) if now >= turn.deadline_at else None
+        case Ensuring(turn=turn) | Answering(turn=turn):
+            if turn.wait_until is not None:
+                return answering.again(state, now) if now >= turn.wait_until else None
+            assert turn.deadline_at is not None
+            if now < turn.deadline_at:
+                return None
+            return answering.failed(state, _unknown(state, "timeout"), now)
+        case _:
+            assert_never(state)
+
+
+def _recalled(state: State, event: HistoryRecalled, now: datetime) -> Decision | None:
+    if not isinstance(state, Recalling | Sending) or not _is_current(state, event):
+        return None
+    if isinstance(state, Recalling):
+        return answering.recalled(state, event, now)
+    part = current_part(state.parts)
+    in_doubt = part is not None and part.state is PartState.UNKNOWN
+    return sending.looked_for(state, event, now) if in_doubt else None
+
+
+def _interrupted(state: State, event: Interrupted, now: datetime) -> Decision | None:
+    """An effect of a former life: recalls are simply asked again, the others are in doubt."""
+    mine = {effect.key for effect in wanted(state)}
+    if mine.isdisjoint(event.effect_keys):
+        return None
+    if isinstance(state, Answering):
+        return answering.failed(state, _unknown(state, "interrupted"), now)
+    if isinstance(state, Sending):
+        part = current_part(state.parts)
+        if part is not None and part.state is PartState.SENDING:
+            return sending.in_doubt(state, part, "interrupted")
+    return None
+
+
+def _unknown(state: Ensuring | Answering, reason: str) -> AnswerFailed:
+    return AnswerFailed(state.turn.id, state.turn.attempt, AnswerFailure.UNKNOWN, reason)
+
+
+def _is_current(
+    state: Recalling | Ensuring | Answering | Sending,
+    event: HistoryRecalled | ConversationEnsured | Answered | AnswerFailed,
+) -> bool:
+    turn = state.turn
+    return turn.id == event.turn_id and turn.attempt == event.attempt and turn.wait_until is None
+
+
+def _is_on_its_way(state: Sending, event: SendAccepted | SendFailed) -> bool:
+    part = current_part(state.parts)
+    return (
+        part is not None
+        and part.state is PartState.SENDING
+        and part.message_id == event.message_id
+        and part.attempt == event.attempt
+    )

@@ -1,0 +1,50 @@
+"""The protocol that every provider's adapter speaks: authenticate, parse, history, send.
+
+One file a provider, one object a configured channel. Adding a provider is a recipe in CONTRIBUTING.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from relevo.messages import Address, Arrival
+from relevo.outcomes import Accepted, History, NotAccepted
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """What an adapter may look at: header names are lower case or any, `body` is the raw bytes."""
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
+
+
+class ChannelAdapter(Protocol):
+    """A business's line at a provider, both ways."""
+
+    @property
+    def business_id(self) -> str:
+        """The business whose line this is."""
+
+    @property
+    def channel_id(self) -> str:
+        """The id under which webhooks name this line."""
+
+    def authenticate(self, request: WebhookRequest) -> bool:
+        """Tell whether the request comes from the provider; constant time, fails closed."""
+
+    def parse(self, body: bytes) -> tuple[Arrival, ...]:
+        """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
+
+    async def history(self, address: Address, since: datetime, *, urgent: bool) -> History:
+        """Ask what was said with this customer after `since`. Never raises for the provider."""
+
+    async def send(
+        self, address: Address, text: str, correlation_id: str
+    ) -> Accepted | NotAccepted:
+        """Give a text to the provider. Never raises for the provider."""
+
+    async def close(self) -> None:
+        """Let go of connections."""

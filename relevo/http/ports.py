@@ -1,0 +1,42 @@
+"""What the HTTP side needs from the shell. Declared by the caller; wired in `app.py`."""
+
+from typing import Protocol
+
+from relevo.messages import Delivery, InboundMessage, Receipt
+
+
+class Inbox(Protocol):
+    """Where deliveries are kept before they are answered."""
+
+    @property
+    def depth(self) -> int:
+        """Return how many deliveries wait to be written."""
+
+    async def deliver(self, delivery: Delivery) -> Receipt:
+        """Commit everything in one body; `StoreUnavailableError` if nothing is certain."""
+
+
+class WebhookProbe(Protocol):
+    """Observes what comes in."""
+
+    def webhook(self, outcome: str, seconds: float) -> None:
+        """A webhook was answered, this long after its head was read."""
+
+    def received(self, message: InboundMessage, delay_seconds: float | None) -> None:
+        """A message was new to us; `delay_seconds` since the provider's clock."""
+
+    def duplicates(self, count: int) -> None:
+        """So many messages were known already."""
+
+    def statuses(self, count: int) -> None:
+        """So many statuses were taken in."""
+
+    def quarantined(self, reason: str) -> None:
+        """Something could not be read or stored and was kept raw."""
+
+
+class Readiness(Protocol):
+    """Whether this process can do its work."""
+
+    async def checks(self) -> dict[str, bool]:
+        """Return every check by name; ready is when all hold."""

@@ -1,0 +1,100 @@
+"""The server: routes, health, and what every answer has in common."""
+
+import socket
+from collections.abc import Iterable
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from relevo.errors import ConfigError
+from relevo.http.ports import Readiness
+from relevo.http.webhooks import BODY_BYTES_MAX, Webhooks
+
+SHUTDOWN_SECONDS = 5.0
+"""How long a stop waits for requests that are being answered."""
+
+BACKLOG = 1024
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket; port 0 takes a free one.
+
+    Raises:
+        ConfigError: if the address cannot be had.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"server.port: cannot listen on {host}:{port} ({error.strerror}); "
+            "stop what listens there, or choose another port"
+        ) from error
+
+
+class Server:
+    """Serves HTTP on one socket until it is stopped."""
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        webhooks: Webhooks,
+        readiness: Readiness,
+        routes: Iterable[web.RouteDef] = (),
+    ) -> None:
+        """`routes` are added as they are; with a sandbox among them, `/` leads to it."""
+        self._bound = bound
+        self._readiness = readiness
+        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_as_problem])
+        app.router.add_post("/webhooks/{channel}", webhooks.receive)
+        app.router.add_get("/livez", _alive)
+        app.router.add_get("/readyz", self._ready)
+        extra = list(routes)
+        app.router.add_routes(extra)
+        if any(route.path == "/sandbox" for route in extra):
+            app.router.add_get("/", _to_sandbox)
+        # The default access log quotes query strings, and secrets stand in them.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+
+    async def start(self) -> None:
+        """Answer from now on."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._bound, backlog=BACKLOG).start()
+
+    async def stop(self) -> None:
+        """Take no more requests; wait, within bounds, for those being answered."""
+        await self._runner.cleanup()
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        checks = await self._readiness.checks()
+        return web.Response(
+            status=200 if all(checks.values()) else 503,
+            body=orjson.dumps({"ready": all(checks.values()), "checks": checks}),
+            content_type="application/json",
+        )
+
+
+async def _alive(_request: web.Request) -> web.Response:
+    """The loop turns; nothing else is asked, so that a database blip restarts nobody."""
+    return web.Response(text="ok")
+
+
+async def _to_sandbox(_request: web.Request) -> web.Response:
+    raise web.HTTPFound("/sandbox")
+
+
+@web.middleware
+async def _as_problem(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what nobody caught with a problem that tells nothing of the inside."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        raise
+    except Exception:
+        request.app.logger.exception("unhandled in a request")
+        return web.Response(
+            status=500,
+            body=orjson.dumps({"title": "internal error", "status": 500}),
+            content_type="application/problem+json",
+        )

@@ -1,0 +1,15 @@
+"""The one outgoing session of a process; adapters share it and never close it."""
+
+import aiohttp
+
+CONNECTIONS_MAX = 200
+"""To all providers, and to ourselves."""
+
+Session = aiohttp.ClientSession
+
+
+def open_session() -> Session:
+    """Open it; whoever opened it closes it. It keeps no cookies: tenants share it."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX), cookie_jar=aiohttp.DummyCookieJar()
+    )

@@ -1,0 +1,310 @@
+"""WATI's adapter: one object a configured line.
+
+* Nothing WATI sends is signed, so a webhook must carry our secret; without one set, none is let in.
+* History is getMessages: pages from the newest on, without a filter for time. They are read until
+  one reaches back past the asked instant, and may overlap. All recalls of a line share one pace
+  (10 calls per 10 s), gap recalls before look-backs; recalls of one customer share one reading.
+* `recall_pages_max` and `recall_timeout_seconds` bound a recall. What was read until then is given
+  back in any case; only a reading that came to its end is COMPLETE.
+* There is no idempotent send: whatever happens after a connection stood is UNKNOWN, unless WATI
+  answers. Redirects are never followed, answers never read beyond `ANSWER_BYTES_MAX`.
+* Everything expected is data, its reasons are fixed words, and none holds a text or a number.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from urllib.parse import quote
+
+import aiohttp
+
+from relevo import __version__
+from relevo.clock import Clock
+from relevo.errors import ProviderError
+from relevo.events import SendFailure
+from relevo.http.channels import WebhookRequest
+from relevo.http.pace import Pace, within
+from relevo.http.secrets import secret_matches
+from relevo.http.wati_fields import scrubbed
+from relevo.http.wati_reading import Page, arrivals, history_page, send_answer, window_closed
+from relevo.messages import Address, Arrival, HistoryItem
+from relevo.outcomes import Accepted, History, NotAccepted
+from relevo.turns import RecallStatus
+
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
+RECALL_CALLS = 10
+RECALL_CALLS_PERIOD_SECONDS = 10.0
+"""getMessages' limit, for a whole tenant, on every plan (support article 11823158)."""
+RECALL_CALLS_URGENT_ONLY = 3
+CONNECT_SECONDS_MAX = 5.0
+PAUSE_SECONDS = 1.0
+"""After a 429 that does not say how long; `Retry-After` is not always present."""
+PAUSE_SECONDS_MAX = 60.0
+
+_NO_CONNECTION = "no_connection"
+_TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class WatiSettings:
+    """A line at WATI. `base_url` is https://host/tenant, without /api; empty strings are "none"."""
+
+    business_id: str
+    channel_id: str
+    base_url: str
+    token: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    assistant_operator: str = ""
+    """E-mail or name of the operator account that the AI sends as, if it has its own."""
+    recall_pages_max: int = 10
+    recall_timeout_seconds: float = 10
+    send_timeout_seconds: float = 15
+    page_size: int = 100
+
+
+class WatiChannel:
+    """A business's line at WATI, both ways. The session is shared and stays its owner's."""
+
+    def __init__(
+        self, settings: WatiSettings, session: aiohttp.ClientSession, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._clock = clock
+        self._pace = Pace(
+            clock,
+            tokens=RECALL_CALLS,
+            period_seconds=RECALL_CALLS_PERIOD_SECONDS,
+            reserved=RECALL_CALLS_URGENT_ONLY,
+        )
+        self._recalls: dict[Address, _Recall] = {}
+
+    @property
+    def business_id(self) -> str:
+        """The business whose line this is."""
+        return self._settings.business_id
+
+    @property
+    def channel_id(self) -> str:
+        """The id under which webhooks name this line."""
+        return self._settings.channel_id
+
+    def authenticate(self, request: WebhookRequest) -> bool:
+        """Tell whether the request carries our secret, as a header or in the URL we gave WATI."""
+        given = (request.headers.get("x-relevo-secret"), request.query.get("secret"))
+        return any(secret_matches(self._settings.webhook_secret, secret) for secret in given)
+
+    def parse(self, body: bytes) -> tuple[Arrival, ...]:
+        """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
+        return arrivals(body, self._settings.assistant_operator)
+
+    async def history(self, address: Address, since: datetime, *, urgent: bool) -> History:
+        """Ask what was said with this customer after `since`, or share the answer to who asks."""
+        ends_at = self._clock.monotonic() + self._settings.recall_timeout_seconds
+        recall = _Recall(since, urgent, ends_at)
+        try:
+            async with within(self._clock, self._settings.recall_timeout_seconds):
+                while (running := self._recalls.get(address)) and running.serves(recall):
+                    shared = await asyncio.shield(running.shared)
+                    if shared is not None:
+                        return shared
+                return await self._recall(address, recall)
+        except TimeoutError:
+            return recall.ended(RecallStatus.FAILED, recall.waits_for)
+
+    async def send(
+        self, address: Address, text: str, correlation_id: str
+    ) -> Accepted | NotAccepted:
+        """Give a text to WATI; a 200 means that it took it, not that it was delivered."""
+        query = {"messageText": scrubbed(text), "localMessageId": correlation_id}
+        try:
+            async with within(self._clock, self._settings.send_timeout_seconds):
+                answer = await self._ask("POST", "sendSessionMessage", address, query)
+        except TimeoutError:
+            return NotAccepted(SendFailure.UNKNOWN, "timeout")
+        except ProviderError as error:
+            sure = error.reason == _NO_CONNECTION
+            return NotAccepted(SendFailure.NOT_SENT if sure else SendFailure.UNKNOWN, error.reason)
+        return _sent(answer, correlation_id)
+
+    async def close(self) -> None:
+        """Let go of nothing: the session is the owner's to close."""
+
+    async def _recall(self, address: Address, recall: "_Recall") -> History:
+        """Read pages on behalf of all who ask the same; None tells them that nobody reads now."""
+        self._recalls[address] = recall
+        try:
+            history = await self._read_pages(address, recall)
+            recall.shared.set_result(history)
+            return history
+        finally:
+            if not recall.shared.done():
+                recall.shared.set_result(None)
+            if self._recalls.get(address) is recall:
+                del self._recalls[address]
+
+    async def _read_pages(self, address: Address, recall: "_Recall") -> History:
+        for number in range(1, self._settings.recall_pages_max + 1):
+            try:
+                page = await self._page(address, number, recall)
+            except ProviderError as error:
+                return recall.ended(RecallStatus.FAILED, error.reason)
+            recall.add(page)
+            size = min(self._settings.page_size, page.size_max or self._settings.page_size)
+            if page.length < size or recall.reached_by(page):
+                return recall.ended(RecallStatus.COMPLETE)
+        return recall.ended(RecallStatus.TRUNCATED, "pages")
+
+    async def _page(self, address: Address, number: int, recall: "_Recall") -> Page:
+        query = {"pageSize": str(self._settings.page_size), "pageNumber": str(number)}
+        while True:
+            left_seconds = recall.ends_at - self._clock.monotonic()
+            recall.waits_for = "rate_limited"
+            if not await self._pace.take(urgent=recall.urgent, timeout_seconds=left_seconds):
+                raise ProviderError("rate_limited")
+            recall.waits_for = "timeout"
+            answer = await self._ask("GET", "getMessages", address, query)
+            if answer.status == HTTPStatus.OK:
+                return history_page(answer.body, self._settings.assistant_operator)
+            if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+                raise ProviderError(f"http_{answer.status}")
+            # The limit is the tenant's: whoever hears of it slows everybody down.
+            self._pace.pause(_pause_seconds(answer.retry_after, self._clock.now()))
+
+    async def _ask(
+        self, method: str, name: str, address: Address, query: Mapping[str, str]
+    ) -> "_Answer":
+        """Call the API once. Raises `ProviderError` if there is no whole answer."""
+        path = f"{self._settings.base_url.rstrip('/')}/api/v1/{name}/{_target(address)}"
+        headers = {
+            "Authorization": f"Bearer {_bare(self._settings.token)}",
+            "User-Agent": f"relevo/{__version__}",  # without any, WATI has answered 403
+        }
+        try:
+            async with self._session.request(
+                method,
+                path,
+                params=query,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
+            ) as response:
+                body = await _read(response)
+                return _Answer(response.status, response.headers.get("Retry-After", ""), body)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise ProviderError(_NO_CONNECTION) from None
+        except (aiohttp.ClientError, OSError):
+            raise ProviderError("disconnected") from None
+
+
+@dataclass(eq=False, slots=True)
+class _Recall:
+    """One reading of a customer's history, shared by all who ask for no more than it gives."""
+
+    since: datetime
+    urgent: bool
+    ends_at: float
+    shared: "asyncio.Future[History | None]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    waits_for: str = "timeout"
+    """The reason to give should the time end now."""
+    _found: list[tuple[HistoryItem, datetime | None]] = field(default_factory=list)
+    _seen: set[object] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        # WATI's clock has whole seconds: a message of this second may have been after `since`.
+        self.since = self.since.replace(microsecond=0)
+
+    def serves(self, other: "_Recall") -> bool:
+        """Tell whether this reading gives what the other wants, and as soon."""
+        return self.since <= other.since and (self.urgent or not other.urgent)
+
+    def reached_by(self, page: Page) -> bool:
+        """Tell whether a page reaches back past the asked instant, so the next ones are older."""
+        return page.oldest_at is not None and page.oldest_at < self.since
+
+    def add(self, page: Page) -> None:
+        """Take what the page brings: pages overlap when something arrives between two readings.
+
+        What was sent before `since` but stored after it (a phone without network) is taken too:
+        no earlier recall can have seen it.
+        """
+        for item, latest_at in page.entries:
+            names: set[object] = {*item.keys} or {(item.author, item.body, item.event_at)}
+            asked_for = latest_at is None or latest_at >= self.since
+            if asked_for and self._seen.isdisjoint(names):
+                self._found.append((item, latest_at))
+            self._seen |= names
+
+    def ended(self, status: RecallStatus, reason: str = "") -> History:
+        """Return what was found, oldest first; WATI's storage time orders what shares a second."""
+
+        def order(found: tuple[HistoryItem, datetime | None]) -> tuple[datetime, datetime]:
+            item, latest_at = found
+            return (item.event_at or _LATEST, latest_at or _LATEST)
+
+        found = self._found[::-1]
+        found.sort(key=order)
+        return History(status, tuple(item for item, _ in found), reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    retry_after: str
+    body: bytes
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ProviderError("too_large")
+    return bytes(body)
+
+
+def _sent(answer: _Answer, correlation_id: str) -> Accepted | NotAccepted:
+    """Judge a send by its answer: what it says was not taken was not, what it leaves open is."""
+    match answer.status:
+        case HTTPStatus.OK | HTTPStatus.CREATED | HTTPStatus.ACCEPTED:
+            return send_answer(answer.body, correlation_id)
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return NotAccepted(SendFailure.NOT_SENT, "rate_limited")
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return NotAccepted(SendFailure.REJECTED, "unauthorized")
+        case HTTPStatus.BAD_REQUEST if window_closed(answer.body):
+            return NotAccepted(SendFailure.REFUSED, "window_closed")
+        case status if status in _TAKEN_OR_NOT:
+            return NotAccepted(SendFailure.UNKNOWN, f"http_{status}")
+        case status:
+            return NotAccepted(SendFailure.REJECTED, f"http_{status}")
+
+
+def _target(address: Address) -> str:
+    """Return the path's last part: getMessages and sends take a phone's digits or either id."""
+    value = address.value.lstrip("+") if address.kind == "phone" else address.value
+    return quote(scrubbed(value), safe="")
+
+
+def _bare(token: str) -> str:
+    """Return the token without "Bearer", which the dashboard's copy button may have included."""
+    scheme, _, rest = token.strip().partition(" ")
+    return rest.strip() if scheme.casefold() == "bearer" else token.strip()
+
+
+def _pause_seconds(retry_after: str, now: datetime) -> float:
+    """Read a Retry-After, seconds or a date, within bounds."""
+    if retry_after.isascii() and retry_after.isdigit():
+        seconds = float(retry_after)
+    else:
+        try:
+            seconds = (parsedate_to_datetime(retry_after) - now).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            seconds = PAUSE_SECONDS
+    return min(max(seconds, PAUSE_SECONDS), PAUSE_SECONDS_MAX)

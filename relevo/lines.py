@@ -1,0 +1,81 @@
+"""The lines to the world that are configured: a channel each, an assistant each business."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import NamedTuple
+
+from relevo.actors.ports import Assistant
+from relevo.clock import Clock
+from relevo.http.channels import ChannelAdapter
+from relevo.http.sandbox import SandboxChannel
+from relevo.http.session import Session
+from relevo.http.wati import WatiChannel, WatiSettings
+from relevo.offline import OfflineAssistant
+from relevo.settings import Channel, Config
+
+
+class OwnLine(NamedTuple):
+    """How this process reaches itself: the sandbox's provider and its channel meet over HTTP."""
+
+    url: str
+    secret: str
+
+
+def open_channels(
+    config: Config, session: Session, clock: Clock, own: OwnLine
+) -> dict[str, ChannelAdapter]:
+    """Make the adapter of every configured channel, by id."""
+    adapters: dict[str, ChannelAdapter] = {}
+    for channel in config.channels:
+        if channel.kind == "sandbox":
+            line = (channel.business, channel.id)
+            adapters[channel.id] = SandboxChannel(line, session, own.url, own.secret)
+        else:
+            settings = _wati(config, channel)
+            adapters[channel.id] = WatiChannel(settings, session, clock)
+    return adapters
+
+
+def open_assistants(config: Config, stack: AsyncExitStack) -> Mapping[str, Assistant]:
+    """Make the AI of every business; what has to be closed is left to `stack`."""
+    table = config.assistant
+    if table.kind == "offline":
+        return {business.id: OfflineAssistant() for business in config.businesses}
+    # Importing the SDK takes half a second, which nobody else shall wait for.
+    from relevo.http.openai_assistant import (  # noqa: PLC0415
+        OpenAIAssistant,
+        OpenAISettings,
+        open_client,
+    )
+
+    settings = {
+        business.id: OpenAISettings(
+            base_url=table.base_url,
+            api_key=table.api_key.get_secret_value(),
+            model=table.model,
+            instructions=table.instructions,
+            timeout_seconds=table.timeout_seconds,
+            memory=table.memory,
+            business_id=business.id,
+        )
+        for business in config.businesses
+    }
+    client = open_client(next(iter(settings.values())))
+    stack.push_async_callback(client.close)
+    return {
+        business_id: OpenAIAssistant(setting, client) for business_id, setting in settings.items()
+    }
+
+
+def _wati(config: Config, channel: Channel) -> WatiSettings:
+    business = config.business(channel.business)
+    return WatiSettings(
+        business_id=channel.business,
+        channel_id=channel.id,
+        base_url=channel.base_url,
+        token=channel.token.get_secret_value(),
+        webhook_secret=channel.webhook_secret.get_secret_value(),
+        assistant_operator=channel.assistant_operator,
+        recall_pages_max=business.recall_pages_max,
+        recall_timeout_seconds=business.recall_timeout_seconds,
+    )

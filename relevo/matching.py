@@ -1,0 +1,132 @@
+"""One message, one row (rule 5): what the history tells is matched with what we have, one to one.
+
+By any id first; else by side, content and event time within 2 s, the nearest first. Our own sends
+are matched last and more loosely in time: the provider dates them when it accepted them. One item
+proves at most one row.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relevo.messages import Author, HistoryItem, Message, Source, Untold, correlation_key
+from relevo.turns import Part
+from relevo.writes import Absorbed
+
+SAME_MOMENT = timedelta(seconds=2)
+"""Two clocks of one provider agree to this; the best of them has a resolution of one second."""
+
+ACCEPTED_WITHIN = timedelta(seconds=120)
+"""A send of ours appears in the history at most this long after it was committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """What a recall found: `new` to us, ids `learned` for known rows, pairs `by_content`."""
+
+    new: tuple[HistoryItem, ...]
+    learned: tuple[tuple[int, str], ...]
+    known: int
+    by_content: int
+
+
+def match_history(items: tuple[HistoryItem, ...], rows: tuple[Message, ...]) -> Matched:
+    """Match history items with our rows of the same window."""
+    by_key = {key: row for row in rows for key in row.keys}
+    pairs: list[tuple[HistoryItem, Message]] = []
+    unmatched: list[HistoryItem] = []
+    for item in items:
+        row = next((by_key[key] for key in item.keys if key in by_key), None)
+        if row is None:
+            unmatched.append(item)
+        else:
+            pairs.append((item, row))
+    taken = {row.id for _, row in pairs}
+    free = [row for row in rows if row.id not in taken]
+    new: list[HistoryItem] = []
+    by_content = 0
+    for item in unmatched:
+        row = _nearest(item, free)
+        if row is None:
+            new.append(item)
+            continue
+        free.remove(row)
+        pairs.append((item, row))
+        by_content += 1
+    learned = tuple(
+        (row.id, key) for item, row in pairs for key in item.keys if key not in row.keys
+    )
+    return Matched(tuple(new), learned, known=len(pairs), by_content=by_content)
+
+
+def find_send(
+    part: Part, items: tuple[HistoryItem, ...], rows: tuple[Message, ...]
+) -> HistoryItem | None:
+    """Return the history item that proves that a part in doubt was sent, if there is one.
+
+    By correlation id, else by content among the outbound items that prove no other row.
+    """
+    correlated = correlation_key(part.correlation_id)
+    proven = {key for row in rows if row.id != part.message_id for key in row.keys}
+    assert part.first_started_at is not None
+    earliest = part.first_started_at - SAME_MOMENT
+    for item in items:
+        if correlated in item.keys:
+            return item
+    for item in items:
+        if (
+            item.author is not Author.CUSTOMER
+            and item.event_at is not None
+            and item.event_at >= earliest
+            and same_text(item.body, part.text)
+            and proven.isdisjoint(item.keys)
+        ):
+            return item
+    return None
+
+
+def absorb(
+    untold: Iterable[Message], witnesses: tuple[Message, ...], taken: frozenset[int]
+) -> tuple[Absorbed, ...]:
+    """Find webhook rows among `untold` that are the same message as a stored row.
+
+    A row from history that is neither told nor in a turn (`taken`) gives way to the webhook's,
+    which so becomes unread again; every other one stays and takes in the webhook's.
+    """
+    free = list(witnesses)
+    absorbed = []
+    for message in untold:
+        if message.source is not Source.WEBHOOK or message.id in taken:
+            continue
+        row = _nearest(message, [w for w in free if w.id != message.id])
+        if row is None:
+            continue
+        free.remove(row)
+        if message.inbound and row.untold is Untold.CONTEXT and row.id not in taken:
+            absorbed.append(Absorbed(duplicate=row.id, kept=message.id, by_webhook=False))
+        else:
+            absorbed.append(Absorbed(duplicate=message.id, kept=row.id, by_webhook=True))
+    return tuple(absorbed)
+
+
+def same_text(one: str, other: str) -> bool:
+    """Compare bodies as providers keep them: outer white space is theirs to change."""
+    return one.strip() == other.strip()
+
+
+def _nearest(item: HistoryItem | Message, rows: list[Message]) -> Message | None:
+    candidates = [row for row in rows if _may_be_same(item, row)]
+    if not candidates or item.event_at is None:
+        return None
+    moment = item.event_at
+    return min(candidates, key=lambda row: (abs(row.event_at - moment), row.id))
+
+
+def _may_be_same(item: HistoryItem | Message, row: Message) -> bool:
+    if item.event_at is None or not row.timed or item.kind != row.kind:
+        return False
+    if (item.author is Author.CUSTOMER) != row.inbound or not same_text(item.body, row.body):
+        return False
+    if row.author is Author.ASSISTANT:
+        return -SAME_MOMENT <= item.event_at - row.event_at <= ACCEPTED_WITHIN
+    return abs(item.event_at - row.event_at) <= SAME_MOMENT

@@ -1,0 +1,43 @@
+"""The assistant that needs no AI: it says what it was told.
+
+Deterministic and without I/O, so that the sandbox and the tests show the whole way of a message and
+exactly what an AI in its place would know. It never fails and keeps no conversation of its own.
+"""
+
+from relevo.events import AnswerFailure
+from relevo.outcomes import Answer, NoAnswer, Prompt
+
+MODEL = "offline"
+
+
+class OfflineAssistant:
+    """Answers every turn with the number of its messages, the verdict and what was missed."""
+
+    async def ensure(self, seed: Prompt) -> NoAnswer:  # noqa: ARG002  (the port's signature)
+        """Refuse: `Rules.ai_conversations` is false for this assistant, so nobody should ask."""
+        return NoAnswer(AnswerFailure.PERMANENT, "keeps_no_conversation")
+
+    async def answer(
+        self,
+        ai_conversation: str | None,  # noqa: ARG002  (the port's signature)
+        prompt: Prompt,
+    ) -> Answer:
+        """Say what the prompt holds, the same words for the same prompt."""
+        return Answer(text="\n".join((_got(prompt), *_missed(prompt))), model=MODEL)
+
+
+def _got(prompt: Prompt) -> str:
+    return f"I got {_counted(prompt.message_count)} (verdict: {prompt.verdict})."
+
+
+def _missed(prompt: Prompt) -> tuple[str, ...]:
+    if not prompt.missed:
+        return ("I missed nothing.",)
+    return (
+        f"I was told {_counted(len(prompt.missed))} that I had missed:",
+        *(f"- {line}" for line in prompt.missed),
+    )
+
+
+def _counted(messages: int) -> str:
+    return "1 message" if messages == 1 else f"{messages} messages"

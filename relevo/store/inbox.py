@@ -1,0 +1,270 @@
+"""Accepted means kept: what webhooks bring is committed before they are answered.
+
+Concurrent deliveries join one round trip. Within a batch the messages are deduplicated and sorted;
+first contacts get their conversation in a separate, earlier statement. A row that the database
+refuses costs nobody else anything: the batch is halved until that row stands alone, and its body
+goes to the quarantine.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from relevo import identity
+from relevo.clock import Clock
+from relevo.errors import StoreUnavailableError
+from relevo.messages import (
+    Address,
+    ConversationKey,
+    Delivery,
+    InboundMessage,
+    NewContact,
+    Receipt,
+    StatusUpdate,
+    Unusable,
+)
+from relevo.store.batches import Columns, Placed, as_message, columns
+from relevo.store.failures import is_data_error, is_retryable
+from relevo.store.groups import GroupCommit
+from relevo.store.pools import connected
+from relevo.store.sql import statements
+from relevo.tasks import Tasks
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from relevo.store.pools import Connection, Pools
+
+BATCH_MAX = 500
+"""Deliveries a transaction: more gain nothing, and a refused row costs its batch more halvings."""
+
+FLIGHTS_MAX = 3
+"""Batches being written while the next one is put together; a connection each."""
+
+TRIES_MAX = 2
+"""A deadlock is tried once more; after another one the provider tries again."""
+
+CLOCK_SKEW_MAX = timedelta(seconds=60)
+"""A provider's clock may run ahead of ours by this much; anything later is our own time."""
+
+PHONE = "phone"
+
+
+class Inbox:
+    """Keeps what is delivered, and wakes whoever it concerns."""
+
+    def __init__(
+        self,
+        pools: "Pools",
+        tasks: Tasks,
+        clock: Clock,
+        *,
+        regions: Mapping[str, str],
+        writer: Callable[[], int],
+        wake: Callable[[ConversationKey], None],
+    ) -> None:
+        """Take the regions of phones written without a country code, by business.
+
+        `writer` names this process in the count of accepted messages.
+        """
+        self._pools = pools
+        self._clock = clock
+        self._regions = regions
+        self._writer = writer
+        self._wake = wake
+        self._sql = statements("ingest")
+        self._group = GroupCommit[Delivery, Receipt](
+            self._flush, tasks, batch_max=BATCH_MAX, flights_max=FLIGHTS_MAX
+        )
+
+    @property
+    def depth(self) -> int:
+        """Return how many deliveries wait to be written."""
+        return self._group.depth
+
+    async def deliver(self, delivery: Delivery) -> Receipt:
+        """Commit everything in one body.
+
+        Raises:
+            StoreUnavailableError: nothing is certain to be stored; the provider must try again.
+        """
+        return await self._group.submit(delivery)
+
+    async def _flush(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt]:
+        for _ in range(TRIES_MAX):
+            try:
+                return await self._write(deliveries)
+            except Exception as error:
+                if is_data_error(error):
+                    break
+                if not is_retryable(error):
+                    raise
+        else:
+            raise StoreUnavailableError("the rows are locked again and again")
+        if len(deliveries) == 1:
+            return [await self._refuse(deliveries[0])]
+        middle = len(deliveries) // 2
+        return [
+            *await self._flush(deliveries[:middle]),
+            *await self._flush(deliveries[middle:]),
+        ]
+
+    async def _write(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt]:
+        receipts = [Receipt() for _ in deliveries]
+        placed = self._placed(deliveries, receipts)
+        async with connected(self._pools.ingest) as connection:
+            await self._greet(connection, deliveries)
+            if placed:
+                await self._store(connection, placed, receipts)
+            await self._note_statuses(connection, deliveries)
+            await self._set_aside(connection, deliveries, receipts)
+        return receipts
+
+    def _placed(self, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> list[Placed]:
+        """Prepare the messages of a batch; twins within it are one, under all their ids."""
+        placed: dict[tuple[str, str], Placed] = {}
+        unique: list[Placed] = []
+        for owner, delivery in enumerate(deliveries):
+            for message in delivery.arrivals:
+                if not isinstance(message, InboundMessage):
+                    continue
+                item = self._place(owner, delivery, message)
+                names = [(item.channel_id, key) for key in item.keys]
+                twin = next((placed[name] for name in names if name in placed), None)
+                if twin is None:
+                    unique.append(item)
+                else:
+                    twin.keys.extend(key for key in item.keys if key not in twin.keys)
+                    receipts[owner].duplicates += 1
+                placed.update((name, twin or item) for name in names)
+        return sorted(unique, key=lambda item: (item.business_id, item.channel_id, item.keys[0]))
+
+    def _place(self, owner: int, delivery: Delivery, message: InboundMessage) -> Placed:
+        region = self._regions[delivery.business_id]
+        addresses = [identity.normalised(address, region) for address in message.addresses]
+        latest = delivery.received_at + CLOCK_SKEW_MAX
+        return Placed(
+            owner=owner,
+            business_id=delivery.business_id,
+            channel_id=delivery.channel_id,
+            canonical_key=identity.canonical_key(delivery.business_id, message.addresses, region),
+            keys=list(message.keys),
+            addresses=[(a.kind, _scope(a, delivery.channel_id), a.value) for a in addresses],
+            message=message,
+            event_at=min(message.event_at or delivery.received_at, latest),
+            received_at=delivery.received_at,
+        )
+
+    async def _store(
+        self, connection: "Connection", placed: list[Placed], receipts: Sequence[Receipt]
+    ) -> None:
+        rows = await self._deliver(connection, placed)
+        self._account(rows, placed, receipts)
+        if unplaced := [placed[row["ordinal"]] for row in rows if row["outcome"] == "unplaced"]:
+            await self._meet(connection, unplaced)
+            met = await self._deliver(connection, unplaced)
+            assert all(row["outcome"] != "unplaced" for row in met), "met, and still a stranger"
+            self._account(met, unplaced, receipts)
+
+    async def _deliver(
+        self, connection: "Connection", placed: list[Placed]
+    ) -> "list[asyncpg.Record]":
+        batch: Columns = columns(placed)
+        return await connection.fetch(self._sql["deliver"], *batch, self._writer())
+
+    def _account(
+        self,
+        rows: "list[asyncpg.Record]",
+        placed: list[Placed],
+        receipts: Sequence[Receipt],
+    ) -> None:
+        """Say what became of each, and wake at once: a later statement's failure undoes nothing."""
+        for row in rows:
+            item = placed[row["ordinal"]]
+            if row["outcome"] in {"stored", "revived"}:
+                receipts[item.owner].stored.append(item.message)
+                self._wake(ConversationKey(item.business_id, row["conversation_id"]))
+            elif row["outcome"] == "duplicate":
+                receipts[item.owner].duplicates += 1
+
+    async def _meet(self, connection: "Connection", placed: Sequence[Placed]) -> None:
+        reach = sorted(
+            (item.business_id, item.canonical_key, kind, scope, value, rank)
+            for item in placed
+            for rank, (kind, scope, value) in enumerate(item.addresses)
+        )
+        addresses = [list(column) for column in zip(*reach, strict=True)]
+        await connection.execute(self._sql["meet"], *addresses[:2], self._clock.now())
+        await connection.execute(self._sql["lead"], *addresses)
+
+    async def _greet(self, connection: "Connection", deliveries: Sequence[Delivery]) -> None:
+        """A contact that the provider calls new gets its conversation, marked as such."""
+        met = [
+            self._place(owner, delivery, as_message(arrival))
+            for owner, delivery in enumerate(deliveries)
+            for arrival in delivery.arrivals
+            if isinstance(arrival, NewContact)
+        ]
+        if not met:
+            return
+        await self._meet(connection, met)
+        reach = sorted({(item.business_id, *address) for item in met for address in item.addresses})
+        await connection.execute(
+            self._sql["greet"], *(list(column) for column in zip(*reach, strict=True))
+        )
+
+    async def _note_statuses(
+        self, connection: "Connection", deliveries: Sequence[Delivery]
+    ) -> None:
+        news = sorted(
+            {
+                (delivery.business_id, delivery.channel_id, key, arrival.status)
+                for delivery in deliveries
+                for arrival in delivery.arrivals
+                if isinstance(arrival, StatusUpdate)
+                for key in arrival.keys
+            }
+        )
+        if news:
+            await connection.execute(
+                self._sql["note_statuses"], *(list(column) for column in zip(*news, strict=True))
+            )
+
+    async def _set_aside(
+        self,
+        connection: "Connection",
+        deliveries: Sequence[Delivery],
+        receipts: Sequence[Receipt],
+    ) -> None:
+        rows = []
+        for delivery, receipt in zip(deliveries, receipts, strict=True):
+            reasons = [a.reason for a in delivery.arrivals if isinstance(a, Unusable)]
+            receipt.quarantined.extend(reasons)
+            if reasons:
+                rows.append(_aside(delivery, reasons[0]))
+        if rows:
+            await connection.execute(
+                self._sql["set_aside"], *(list(column) for column in zip(*rows, strict=True))
+            )
+
+    async def _refuse(self, delivery: Delivery) -> Receipt:
+        """Keep raw what the database would not take."""
+        row = _aside(delivery, "refused_by_store")
+        async with connected(self._pools.ingest) as connection:
+            await connection.execute(self._sql["set_aside"], *([value] for value in row))
+        return Receipt(quarantined=["refused_by_store"])
+
+
+def _aside(delivery: Delivery, reason: str) -> tuple[str, str, str, bytes, datetime]:
+    return (
+        delivery.business_id,
+        delivery.channel_id,
+        reason,
+        delivery.body,
+        delivery.received_at,
+    )
+
+
+def _scope(address: Address, channel_id: str) -> str:
+    """Return within what an address means something: a phone everywhere, the rest on its line."""
+    return "" if address.kind == PHONE else channel_id

@@ -1,0 +1,80 @@
+"""A process's life, as the others can see it: a number, held as a session advisory lock.
+
+What a process commits carries its number. Others may act on its effects only after their deadline,
+or once the lock is free: kill -9 frees it at once. A process that loses the lock's connection takes
+a new number before it commits anything more.
+"""
+
+import asyncpg
+
+from relevo.clock import Clock, sleep
+from relevo.errors import StoreUnavailableError
+from relevo.store.failures import as_unavailable, is_unavailable
+from relevo.store.sql import statements
+from relevo.tasks import Tasks
+
+RETRY_SECONDS = 1.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+
+
+class Incarnation:
+    """Holds this process's number for as long as the database knows it."""
+
+    def __init__(self, url: str, tasks: Tasks, clock: Clock) -> None:
+        self._url = url
+        self._tasks = tasks
+        self._clock = clock
+        self._number: int | None = None
+        self._connection: asyncpg.Connection | None = None
+        self._closing = False
+
+    def number(self) -> int:
+        """Return the number that is held.
+
+        Raises:
+            StoreUnavailableError: while none is held; nothing may be committed then.
+        """
+        if self._number is None:
+            raise StoreUnavailableError("no incarnation is held")
+        return self._number
+
+    async def take(self) -> None:
+        """Take a number.
+
+        Raises:
+            StoreUnavailableError: if the database cannot be reached.
+        """
+        sql = statements("sweep")
+        try:
+            connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)
+            await connection.execute("SET ROLE relevo_sweep")
+            number = await connection.fetchval(sql["incarnate"])
+            held = await connection.fetchval(sql["hold_incarnation"], number)
+        except Exception as error:
+            if is_unavailable(error):
+                raise as_unavailable(error) from error
+            raise
+        assert held, "a number fresh from the sequence is free"
+        connection.add_termination_listener(self._lost)
+        self._connection, self._number = connection, number
+
+    async def release(self) -> None:
+        """Give the number up, at the end of a clean stop."""
+        self._closing = True
+        self._number = None
+        if self._connection is not None:
+            await self._connection.close()
+
+    def _lost(self, _connection: object) -> None:
+        self._number = None
+        if not self._closing:
+            self._tasks.spawn(self._take_again(), "incarnation")
+
+    async def _take_again(self) -> None:
+        while not self._closing:
+            try:
+                await self.take()
+            except StoreUnavailableError:
+                await sleep(self._clock, RETRY_SECONDS)
+            else:
+                return

@@ -1,0 +1,138 @@
+"""Connections, each working as one of three roles and never as the login role itself.
+
+`app` works under the tenant setting of its transaction, `ingest` may insert for every business,
+`sweep` sees ids of every business. A role that could look past row-level security is refused at the
+start.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from relevo.errors import StoreSetupError
+from relevo.store.failures import NOT_LET_IN, as_unavailable, is_unavailable
+from relevo.store.sql import statements
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
+COMMAND_TIMEOUT_SECONDS = 30.0
+ACQUIRE_TIMEOUT_SECONDS = 5.0
+POOL_SIZES = {"relevo_app": 6, "relevo_ingest": 3, "relevo_sweep": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The three pools of a process."""
+
+    app: "asyncpg.Pool[asyncpg.Record]"
+    ingest: "asyncpg.Pool[asyncpg.Record]"
+    sweep: "asyncpg.Pool[asyncpg.Record]"
+
+    @asynccontextmanager
+    async def tenant(
+        self, business_id: str, *, snapshot: bool = False
+    ) -> "AsyncIterator[Connection]":
+        """Open a transaction that sees one business; `snapshot` reads everything at one instant.
+
+        Raises:
+            StoreUnavailableError: if the database cannot be reached or does not work.
+        """
+        async with connected(self.app) as connection:
+            transaction = (
+                connection.transaction(isolation="repeatable_read", readonly=True)
+                if snapshot
+                else connection.transaction()
+            )
+            async with transaction:
+                await connection.execute(statements("setup")["become_tenant"], business_id)
+                yield connection
+
+    async def close(self) -> None:
+        """Close every connection, waiting for those in use."""
+        for pool in (self.app, self.ingest, self.sweep):
+            await pool.close()
+
+
+async def open_pools(url: str) -> Pools:
+    """Connect, check that the role is fit to serve, and return the pools.
+
+    Raises:
+        StoreSetupError: if the role may not log in, could bypass row-level security, or lacks its
+            memberships.
+        StoreUnavailableError: if the database cannot be reached.
+    """
+    try:
+        await _refuse_unfit_role(url)
+        app, ingest, sweep = [await _open(url, role) for role in POOL_SIZES]
+    except NOT_LET_IN as error:
+        raise StoreSetupError(f"database.url does not open the database: {error}") from error
+    except Exception as error:
+        if is_unavailable(error):
+            raise as_unavailable(error) from error
+        raise
+    return Pools(app, ingest, sweep)
+
+
+@asynccontextmanager
+async def connected(pool: "asyncpg.Pool[asyncpg.Record]") -> "AsyncIterator[Connection]":
+    """Lend a connection; a database that does not work becomes `StoreUnavailableError`."""
+    try:
+        async with pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+            yield connection
+    except Exception as error:
+        if is_unavailable(error):
+            raise as_unavailable(error) from error
+        raise
+
+
+async def _open(url: str, role: str) -> "asyncpg.Pool[asyncpg.Record]":
+    async def work_as(connection: asyncpg.Connection) -> None:
+        # A role that was set outlives RESET ALL, which every release of a connection runs.
+        await connection.execute(f"SET ROLE {role}")
+
+    pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=POOL_SIZES[role],
+        init=work_as,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        server_settings={"application_name": role},
+    )
+    return pool
+
+
+async def _refuse_unfit_role(url: str) -> None:
+    connection = await asyncpg.connect(url, timeout=ACQUIRE_TIMEOUT_SECONDS)
+    try:
+        row = await connection.fetchrow(statements("setup")["fitness"])
+    finally:
+        await connection.close()
+    if row is None or not row["serves"]:
+        raise StoreSetupError(
+            "database.url: this role may not work as relevo_app, relevo_ingest and relevo_sweep; "
+            "run `relevo migrate` with database.owner_url set"
+        )
+    if not row["migrated"]:
+        raise StoreSetupError(
+            "database.url: there are no tables; run `relevo migrate` with database.owner_url set"
+        )
+    if row["bypasses"] or row["owns"]:
+        raise StoreSetupError(
+            f"database.url: role {row['rolname']} (or a relevo_ role it works as) is a superuser, "
+            "bypasses row-level security or owns the tables; serve with a role that does not"
+        )
+
+
+async def enter(pools: Pools, business_id: str, channels: Mapping[str, str]) -> None:
+    """Write down a configured business and its channels (id to kind)."""
+    setup = statements("setup")
+    async with pools.tenant(business_id) as connection:
+        await connection.execute(setup["put_business"], business_id)
+        for channel_id, kind in channels.items():
+            await connection.execute(setup["put_channel"], business_id, channel_id, kind)

@@ -1,0 +1,193 @@
+-- Everything that webhooks bring. Runs as relevo_ingest: it may insert for any business, and read
+-- ids and keys only. Batches come deduplicated and sorted from Python; every INSERT that can meet
+-- another process's is ordered by its unique key, for unordered ones deadlock.
+
+-- name: meet
+-- First contacts, before their messages: one conversation a person, however many arrive at once.
+-- The loser of a race waits for the winner and then locks nothing: whoever updates, or locks, rows
+-- that are there deadlocks with `deliver` and with turn commits, which come to them in another order.
+INSERT INTO conversation (business_id, canonical_key, created_at)
+SELECT DISTINCT business_id, canonical_key, $3::timestamptz
+FROM unnest($1::text[], $2::text[]) AS person (business_id, canonical_key)
+ORDER BY business_id, canonical_key
+ON CONFLICT DO NOTHING;
+
+-- name: lead
+-- Their addresses lead to them. A statement of its own, which sees the conversations of the winners.
+INSERT INTO address (business_id, kind, scope, value, conversation_id)
+SELECT DISTINCT ON (reach.business_id, reach.kind, reach.scope, reach.value)
+    reach.business_id, reach.kind, reach.scope, reach.value, c.id
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
+        AS reach (business_id, canonical_key, kind, scope, value, rank)
+    JOIN conversation AS c USING (business_id, canonical_key)
+ORDER BY reach.business_id, reach.kind, reach.scope, reach.value, reach.rank
+ON CONFLICT DO NOTHING;
+
+-- name: deliver
+-- One batch of messages, in one statement: places each by its addresses, drops what any of its ids
+-- names already, stores the rest, and tells what became of each.
+-- `unplaced` ones have an address that nobody has yet: they have to `meet` first.
+WITH item AS (
+    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+        $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[],
+        $13::boolean[], $14::timestamptz[])
+    AS t (ordinal, business_id, channel_id, key, address_kind, address_value, author, author_name,
+        kind, body, media, event_at, timed, received_at)
+), alias AS (
+    SELECT t.ordinal, item.business_id, item.channel_id, t.key
+    FROM unnest($15::int[], $16::text[]) AS t (ordinal, key) JOIN item USING (ordinal)
+), reach AS (
+    SELECT t.ordinal, item.business_id, t.rank, t.kind, t.scope, t.value
+    FROM unnest($17::int[], $18::int[], $19::text[], $20::text[], $21::text[])
+        AS t (ordinal, rank, kind, scope, value) JOIN item USING (ordinal)
+), known AS (
+    SELECT DISTINCT ON (alias.ordinal) alias.ordinal, k.business_id, k.message_id
+    FROM alias JOIN message_key AS k USING (business_id, channel_id, key)
+    ORDER BY alias.ordinal, k.message_id
+), placed AS (
+    SELECT DISTINCT ON (item.ordinal) item.*, a.conversation_id
+    FROM item
+        JOIN reach USING (ordinal)
+        JOIN address AS a ON a.business_id = item.business_id AND a.kind = reach.kind
+            AND a.scope = reach.scope AND a.value = reach.value
+    WHERE NOT EXISTS (SELECT FROM known WHERE known.ordinal = item.ordinal)
+    ORDER BY item.ordinal, reach.rank
+), numbered AS (
+    SELECT placed.*, nextval('message_id') AS id FROM placed ORDER BY ordinal
+), won AS (
+    INSERT INTO message_key (business_id, channel_id, key, message_id)
+    SELECT business_id, channel_id, key, id FROM numbered ORDER BY business_id, channel_id, key
+    ON CONFLICT DO NOTHING
+    RETURNING message_id AS id
+), fresh AS (
+    SELECT * FROM numbered JOIN won USING (id)
+), stored AS (
+    INSERT INTO message (business_id, id, conversation_id, channel_id, address_kind, address_value,
+        author, author_name, kind, body, media, source, event_at, timed, received_at, fate)
+    SELECT business_id, id, conversation_id, channel_id, address_kind, address_value, author,
+        author_name, kind, body, media, 'webhook', event_at, timed, received_at,
+        CASE WHEN author <> 'customer' THEN NULL WHEN kind = 'reaction' THEN 'context'
+            ELSE 'in_flight' END
+    FROM fresh
+), aliased AS (
+    INSERT INTO message_key (business_id, channel_id, key, message_id)
+    SELECT DISTINCT ON (alias.business_id, alias.channel_id, alias.key)
+        alias.business_id, alias.channel_id, alias.key, coalesce(known.message_id, fresh.id)
+    FROM alias LEFT JOIN known USING (ordinal) LEFT JOIN fresh USING (ordinal)
+    WHERE coalesce(known.message_id, fresh.id) IS NOT NULL
+        AND (fresh.key IS NULL OR fresh.key <> alias.key)
+        AND NOT EXISTS (SELECT FROM message_key AS k WHERE k.business_id = alias.business_id
+            AND k.channel_id = alias.channel_id AND k.key = alias.key)
+    ORDER BY alias.business_id, alias.channel_id, alias.key
+    ON CONFLICT DO NOTHING
+), waiting AS (
+    -- A reaction opens no turn, and our own echo is nothing to tell.
+    INSERT INTO untold (business_id, conversation_id, message_id, state, received_at)
+    SELECT business_id, conversation_id, id,
+        CASE author WHEN 'customer' THEN 'unread' ELSE 'context' END, received_at
+    FROM fresh
+    WHERE kind <> 'reaction' AND author IN ('customer', 'agent', 'automation', 'unknown')
+), revivable AS (
+    -- A webhook for a row known only from history, neither told nor joined to a turn.
+    SELECT item.ordinal, item.received_at, u.business_id, u.conversation_id, u.message_id
+    FROM known
+        JOIN item USING (ordinal)
+        JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
+        JOIN untold AS u ON u.business_id = m.business_id
+            AND u.conversation_id = m.conversation_id AND u.message_id = m.id
+    WHERE u.state = 'context' AND m.source = 'history' AND m.author = 'customer'
+        AND item.author = 'customer'
+), forbidding AS (
+    -- Whatever can forbid a reply raises the version, in the order in which commits lock. So does
+    -- what is unread again: an answer that is being committed would mark it as told.
+    SELECT c.business_id, c.id
+    FROM conversation AS c
+    WHERE (c.business_id, c.id) IN (
+        SELECT business_id, conversation_id FROM fresh WHERE author IN ('agent', 'unknown')
+        UNION ALL
+        SELECT business_id, conversation_id FROM revivable)
+    ORDER BY c.business_id, c.id
+    FOR NO KEY UPDATE
+), raised AS (
+    UPDATE conversation AS c SET version = c.version + 1
+    FROM forbidding AS f WHERE c.business_id = f.business_id AND c.id = f.id
+), revived AS (
+    -- The conversation is locked first, as commits do; what they told meanwhile is not revived.
+    UPDATE untold AS u SET state = 'unread', received_at = r.received_at
+    FROM revivable AS r
+        JOIN forbidding AS f ON f.business_id = r.business_id AND f.id = r.conversation_id
+    WHERE u.business_id = r.business_id AND u.conversation_id = r.conversation_id
+        AND u.message_id = r.message_id AND u.state = 'context'
+    RETURNING r.ordinal, u.business_id, u.conversation_id, u.message_id, u.received_at
+), seen AS (
+    UPDATE message AS m
+    SET source = 'webhook', fate = 'in_flight', received_at = revived.received_at
+    FROM revived WHERE m.business_id = revived.business_id AND m.id = revived.message_id
+), counted AS (
+    INSERT INTO accepted (business_id, writer, messages)
+    SELECT business_id, $22::int, count(*)
+    FROM (
+        SELECT business_id FROM fresh WHERE author = 'customer'
+        UNION ALL
+        SELECT business_id FROM revived
+    ) AS came
+    GROUP BY business_id
+    ORDER BY business_id
+    ON CONFLICT (business_id, writer)
+        DO UPDATE SET messages = accepted.messages + EXCLUDED.messages
+)
+SELECT item.ordinal,
+    coalesce(fresh.conversation_id, revived.conversation_id) AS conversation_id,
+    CASE
+        WHEN fresh.id IS NOT NULL THEN 'stored'
+        WHEN revived.ordinal IS NOT NULL THEN 'revived'
+        WHEN known.ordinal IS NOT NULL OR numbered.ordinal IS NOT NULL THEN 'duplicate'
+        ELSE 'unplaced'
+    END AS outcome
+FROM item
+    LEFT JOIN fresh USING (ordinal)
+    LEFT JOIN revived USING (ordinal)
+    LEFT JOIN known USING (ordinal)
+    LEFT JOIN numbered USING (ordinal);
+
+-- name: greet
+-- Contacts that the provider calls new: there is no history to look back at.
+UPDATE conversation AS c SET new_contact = true
+FROM (
+    SELECT locked.business_id, locked.id FROM conversation AS locked
+    WHERE (locked.business_id, locked.id) IN (
+        SELECT a.business_id, a.conversation_id
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+                AS t (business_id, kind, scope, value)
+            JOIN address AS a USING (business_id, kind, scope, value))
+    ORDER BY locked.business_id, locked.id
+    FOR NO KEY UPDATE
+) AS found
+WHERE c.business_id = found.business_id AND c.id = found.id;
+
+-- name: note_statuses
+-- Monotone: a late lower status changes nothing. Takes no version. Rows are locked in the order in
+-- which turn commits lock them, whatever the plan.
+WITH news AS (
+    SELECT DISTINCT ON (k.business_id, k.message_id) k.business_id, k.message_id, t.status
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+            AS t (business_id, channel_id, key, status)
+        JOIN message_key AS k USING (business_id, channel_id, key)
+    ORDER BY k.business_id, k.message_id,
+        array_position(ARRAY['sent', 'delivered', 'read', 'failed'], t.status) DESC
+), locked AS (
+    SELECT m.business_id, m.id AS message_id FROM message AS m
+    WHERE (m.business_id, m.id) IN (SELECT business_id, message_id FROM news)
+    ORDER BY m.business_id, m.id
+    FOR NO KEY UPDATE
+)
+UPDATE message AS m SET status = news.status
+FROM news JOIN locked USING (business_id, message_id)
+WHERE m.business_id = news.business_id AND m.id = news.message_id
+    AND coalesce(array_position(ARRAY['sent', 'delivered', 'read', 'failed'], m.status), 0)
+        < array_position(ARRAY['sent', 'delivered', 'read', 'failed'], news.status);
+
+-- name: set_aside
+-- What was delivered and cannot be read or stored: kept raw.
+INSERT INTO quarantine (business_id, channel_id, reason, body, received_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[]);

@@ -1,0 +1,25 @@
+-- What a sweep may see: ids, no bodies. Runs as relevo_sweep.
+
+-- name: unread_since
+-- Conversations with unread rows of the last minutes, with how many.
+SELECT business_id, conversation_id, count(*) AS unread
+FROM untold
+WHERE state = 'unread' AND received_at > $1::timestamptz
+GROUP BY business_id, conversation_id;
+
+-- name: unread_all
+-- Everything that wants to go on: unread rows of any age, and open turns. For taking over.
+SELECT business_id, conversation_id, count(*) FILTER (WHERE unread) AS unread
+FROM (
+    SELECT business_id, conversation_id, true AS unread FROM untold WHERE state = 'unread'
+    UNION ALL
+    SELECT business_id, conversation_id, false FROM turn WHERE stage <> 'ended'
+) AS waiting
+GROUP BY business_id, conversation_id;
+
+-- name: incarnate
+SELECT nextval('incarnation_id')::int;
+
+-- name: hold_incarnation
+-- Held for as long as the session lives; kill -9 frees it at once.
+SELECT pg_try_advisory_lock(1919511158, $1::int);

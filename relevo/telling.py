@@ -1,0 +1,142 @@
+"""What the command line shows of what was found: for people in words, for scripts as JSON."""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from relevo.clock import Clock, sleep
+from relevo.store.inspection import Balance
+
+STEP_SECONDS = 0.2
+
+Told = Mapping[str, Any]
+
+
+def why(conversations: Sequence[Told], address: str, *, as_json: bool) -> None:
+    """Show every conversation that an address leads to, oldest turn first."""
+    if as_json:
+        _json({"address": address, "conversations": conversations})
+        return
+    console = Console(highlight=False)
+    if not conversations:
+        console.print(Text(f"Nobody is known under {address}."))
+    for conversation in conversations:
+        console.print(Text(f"{conversation['canonical_key']}", style="bold"))
+        console.print(Text(f"  customer last wrote {_at(conversation['last_customer_at'])}"))
+        console.print(Text(f"  assistant last replied {_at(conversation['last_assistant_at'])}"))
+        console.print(Text(f"  history known to {_at(conversation['known_to'])}"))
+        for turn in reversed(conversation["turns"]):
+            _turn(console, turn)
+        if conversation["waiting"]:
+            console.print(Text("\n  not told to the AI yet", style="bold"))
+            _messages(console, conversation["waiting"])
+
+
+def balances(found: Sequence[Balance], *, as_json: bool) -> None:
+    """Show the books of every business."""
+    if as_json:
+        _json([asdict(b) | {"remainder": b.remainder, "sound": b.sound} for b in found])
+        return
+    fates = sorted({fate for balance in found for fate in balance.fates})
+    table = Table(title="What became of every accepted customer message")
+    for column in ("business", "accepted", *fates, "remainder", "stranded", "unexplained"):
+        table.add_column(column, justify="left" if column == "business" else "right")
+    for b in found:
+        counts = [b.accepted, *(b.fates.get(fate, 0) for fate in fates)]
+        wrong = [b.remainder, b.stranded, b.unexplained]
+        table.add_row(b.business_id, *map(str, (*counts, *wrong)), style="" if b.sound else "red")
+    console = Console(highlight=False)
+    console.print(table)
+    if bad := [b.business_id for b in found if not b.sound]:
+        console.print(Text(f"Something is missing: {', '.join(bad)}.", style="bold red"))
+    else:
+        console.print(Text("Nothing is missing."))
+
+
+def line(who: str, text: str) -> None:
+    """Show one line of a story."""
+    styles = {"customer": "cyan", "assistant": "green", "agent": "yellow"}
+    console = Console(highlight=False)
+    if who == "narrator":
+        console.print(Text(f"\n{text}", style="dim"))
+        return
+    for number, part in enumerate(text.splitlines()):
+        name = f"{who:>10}" if number == 0 else " " * 10
+        console.print(Text(f"{name}  {part}", style=styles[who]))
+
+
+async def wait(clock: Clock, seconds: float, why: str) -> None:
+    """Wait, showing how long it takes."""
+    console = Console()
+    with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
+        task = progress.add_task(why, total=seconds)
+        for _ in range(math.ceil(seconds / STEP_SECONDS)):
+            await sleep(clock, STEP_SECONDS)
+            progress.advance(task, STEP_SECONDS)
+
+
+def verdict(*, knew: bool) -> None:
+    """Show how a story ended."""
+    good = "The second reply knew what the colleague had promised."
+    bad = "The second reply did not know what the colleague had promised."
+    console = Console(highlight=False)
+    console.print(Text(f"\n{good if knew else bad}", style="bold green" if knew else "bold red"))
+
+
+def _turn(console: Console, turn: Told) -> None:
+    outcome = turn["outcome"] or f"{turn['stage']} …"
+    reason = f" ({turn['reason']})" if turn["reason"] else ""
+    console.print(Text(f"\n  {_at(turn['opened_at'])}  {outcome}{reason}", style="bold"))
+    _messages(console, turn["messages"])
+    console.print(Text(f"    verdict: {_verdict(turn)}"))
+    console.print(Text(f"    recall: {_recall(turn)}"))
+    if turn["missed"]:
+        left_out = turn["missed_left_out"]
+        more = f" (and {left_out} older, left out)" if left_out else ""
+        console.print(Text(f"    the AI was told what it had missed{more}:"))
+        _messages(console, turn["missed"])
+    for text in turn["reply"]:
+        console.print(Text(f"    replied: {text}", style="green"))
+
+
+def _verdict(turn: Told) -> str:
+    if turn["silence_seconds"] is None:
+        return f"{turn['verdict']}: nothing was known of this customer before"
+    return (
+        f"{turn['verdict']}: {turn['silence_seconds']:.0f} s of silence since "
+        f"{_at(turn['previous_customer_at'])}, a gap is more than {turn['threshold_seconds']:.0f} s"
+    )
+
+
+def _recall(turn: Told) -> str:
+    if turn["recall"] == "not_needed":
+        return "not needed"
+    reasons = ", ".join(turn["recall_reasons"])
+    return (
+        f"{turn['recall']} (because: {reasons}; since {_at(turn['recall_since'])}; "
+        f"{turn['recalled']} new, {turn['matched_by_content']} known by content)"
+    )
+
+
+def _messages(console: Console, messages: Iterable[Told]) -> None:
+    for message in messages:
+        who = f"{message['author']} {message['name']}".strip()
+        text = message["text"] or f"<{message['kind']}>"
+        console.print(Text(f"      {_at(message['at'])}  {who}: {text}"))
+
+
+def _at(instant: datetime | None) -> str:
+    return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _json(content: Any) -> None:
+    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")

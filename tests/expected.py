@@ -1,0 +1,105 @@
+"""What the oracle knows of a message, and says of a turn."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relevo.messages import Author, Fate
+from relevo.turns import Outcome, RecallReason, RecallStatus, Rules, Verdict
+from tests.facts import Said
+
+TELLABLE = {Author.CUSTOMER, Author.AGENT, Author.AUTOMATION}
+
+FATES = {
+    Outcome.ANSWERED: Fate.ANSWERED,
+    Outcome.ANSWERED_BY_HUMAN: Fate.ANSWERED_BY_HUMAN,
+    Outcome.NO_REPLY: Fate.NO_REPLY,
+    Outcome.REFUSED: Fate.REFUSED,
+    Outcome.FAILED: Fate.DEAD,
+}
+
+
+class WrongError(AssertionError):
+    """The world did what no rule allows, or did not do what one asks for."""
+
+
+@dataclass(slots=True)
+class Known:
+    """A message we have, and how it stands."""
+
+    said: Said
+    received_at: datetime
+    by_webhook: bool
+    waits: str | None
+    """unread, failed, context; None: told, or never to be."""
+    fate: Fate | None = None
+    accepted: bool = False
+
+    @property
+    def event_at(self) -> datetime:
+        return self.said.event_at
+
+
+@dataclass(slots=True)
+class Expected:
+    """What a turn should be."""
+
+    own: list[Known]
+    previous_customer_at: datetime | None
+    previous_assistant_at: datetime | None
+    verdict: Verdict
+    silence_seconds: float | None
+    reasons: list[RecallReason]
+    opened_at: datetime
+    since: datetime | None
+    recall_ends_at: datetime | None
+    recall: RecallStatus = RecallStatus.NOT_NEEDED
+    looked_at: datetime | None = None
+    missed: list[Known] = field(default_factory=list)
+    failing: bool = False
+    parts: int = 0
+    accepted: int = 0
+    not_sent: int = 0
+    answered_at: datetime | None = None
+    stage: str = "recalling"
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True)
+class Messages:
+    """Everything that is known, and how the rules sort it."""
+
+    rules: Rules
+    chat: Sequence[Said]
+    new_contact: bool = False
+    known: dict[int, Known] = field(default_factory=dict)
+    told_to: datetime | None = None
+    open: Expected | None = None
+
+    def _waiting(self, *why: str) -> list[Known]:
+        found = [k for k in self.known.values() if k.waits in why]
+        in_turn = self.open.own if self.open is not None else []
+        return sorted((k for k in found if k not in in_turn), key=lambda k: k.event_at)
+
+    def _unanswered(self, messages: Iterable[Known]) -> list[Known]:
+        """Rule 9: those that no colleague's message, however known, is later than."""
+        agents = (k for k in self.known.values() if k.said.author is Author.AGENT and k.said.timed)
+        newest = max((k.event_at for k in agents), default=None)
+        return [m for m in messages if newest is None or m.event_at > newest]
+
+    def _judge_lateness(self, k: Known) -> None:
+        late = (k.received_at - k.event_at).total_seconds() > self.rules.late_answer_seconds
+        if late and self.told_to is not None and k.event_at < self.told_to:
+            k.waits, k.fate = "context", Fate.CONTEXT
+
+    def _make_context(self, messages: Iterable[Known]) -> None:
+        for k in messages:
+            k.waits, k.fate = "context", Fate.CONTEXT
+
+    def _is_late(self, now: datetime, seen_to: datetime | None) -> bool:
+        assert seen_to is not None
+        return (now - seen_to).total_seconds() > self.rules.gap_seconds
+
+
+def later(*instants: datetime | None) -> datetime | None:
+    return max((i for i in instants if i is not None), default=None)

@@ -1,0 +1,129 @@
+"""What really happened in a simulated world: the oracle's only source."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from relevo.events import SendFailure
+from relevo.messages import Author
+from relevo.turns import RecallStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message of a chat, whoever saw it. `one_id`: webhook and history give it the same id."""
+
+    number: int
+    author: Author
+    event_at: datetime
+    body: str
+    in_history: bool = True
+    timed: bool = True
+    one_id: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A webhook brought it, for the first time or again."""
+
+    at: datetime
+    said: Said
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """The machine acted by itself: its timer was stepped, and what that wrote was committed."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """The provider's history is to be asked for a turn that is not answered yet."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The provider's history was read as it stood at `known_to`."""
+
+    at: datetime
+    known_to: datetime
+    status: RecallStatus
+    shown: tuple[Said, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The AI was asked."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The AI answered in so many parts."""
+
+    at: datetime
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The AI failed, or did not come back in time."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PartAccepted:
+    """We learned that the provider took the next part."""
+
+    at: datetime
+    taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PartFailed:
+    """The provider said why it did not take it."""
+
+    at: datetime
+    failure: SendFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The open turn's row has an outcome. `given_up`: the outbox holds a dead part."""
+
+    at: datetime
+    given_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The process died."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The process is back, and has read all rows."""
+
+    at: datetime
+
+
+Fact = (
+    Delivered
+    | Acted
+    | Looking
+    | Recalled
+    | Asked
+    | Answered
+    | Failing
+    | PartAccepted
+    | PartFailed
+    | Ended
+    | Crashed
+    | Restarted
+)

@@ -1,0 +1,36 @@
+"""`relevo.actors.ports.Journal` in memory.
+
+journal = MemoryJournal()
+key = journal.book.deliver("+50370000001", message, received_at)
+assert await journal.commit(writes)
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from relevo.messages import ConversationKey, Message
+from relevo.writes import Rows, Writes
+from tests.fakes.book import Book
+
+
+class MemoryJournal:
+    def __init__(self, book: Book | None = None) -> None:
+        self.book = book or Book()
+
+    async def load(self, keys: Sequence[ConversationKey]) -> Mapping[ConversationKey, Rows]:
+        return {key: self.book.rows(key) for key in keys if self.book.knows(key)}
+
+    async def commit(self, writes: Writes) -> bool:
+        return self.book.write(writes)
+
+    async def window(self, key: ConversationKey, since: datetime) -> tuple[Message, ...]:
+        return self.book.window(key, since)
+
+    async def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:
+        return self.book.told(key, limit)
+
+    async def reserve(self, count: int) -> Sequence[int]:
+        return self.book.reserve(count)
+
+    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, int]:
+        return self.book.unread(received_after)

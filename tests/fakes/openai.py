@@ -1,0 +1,344 @@
+"""A small OpenAI: conversations, responses and their failures, on a loopback socket.
+
+It keeps the server's rules that matter to a client: ids are checked for their form before they are
+looked up, one conversation takes one request at a time, input and output are stored together when a
+response completes, also when nobody waits for it any more.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import orjson
+from aiohttp import web
+
+SEED_ITEMS_MAX = 20
+BODY_BYTES_MAX = 2**24
+ROLES = frozenset({"user", "assistant", "developer", "system"})
+
+Body = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one request gets instead of an answer. Made by the functions below.
+
+    `stored`: the answer is generated and stored first, and only then lost.
+    """
+
+    status: int = 200
+    content: bytes = b""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    drip_seconds: float = 0.0
+    dropped: bool = False
+    stored: bool = False
+
+
+def error(
+    status: int, code: object = None, message: str = "no", param: object = None, kind: str = "error"
+) -> Fault:
+    """Answer with OpenAI's error object."""
+    return Fault(status=status, content=_error_body(message, code, param, kind))
+
+
+def html(status: int = 200) -> Fault:
+    """Answer like a proxy that has something else to say."""
+    return Fault(status=status, content=b"<html>sorry</html>", content_type="text/html")
+
+
+def raw(content: bytes, *, drip_seconds: float = 0.0) -> Fault:
+    """Answer 200 with these bytes as JSON, perhaps one at a time."""
+    return Fault(content=content, drip_seconds=drip_seconds)
+
+
+def late(fault: Fault, seconds: float) -> Fault:
+    """Do the same, but take this long."""
+    return replace(fault, delay_seconds=seconds)
+
+
+def failed(code: str | None) -> Fault:
+    """Answer 200 with a response that failed."""
+    return _unfinished({"status": "failed", "error": {"code": code, "message": "no"}})
+
+
+def incomplete(reason: str | None) -> Fault:
+    """Answer 200 with a response that was cut short."""
+    return _unfinished({"status": "incomplete", "incomplete_details": {"reason": reason}})
+
+
+def status(word: object) -> Fault:
+    """Answer 200 with a response in this status."""
+    return _unfinished({"status": word})
+
+
+def output(items: object) -> Fault:
+    """Answer 200 with a completed response of this output."""
+    return raw(orjson.dumps({"id": "resp_x", "status": "completed", "output": items}))
+
+
+def dropped(*, stored: bool = False) -> Fault:
+    """Close the connection without an answer, before or after the work was done."""
+    return Fault(dropped=True, stored=stored)
+
+
+def redirected(location: str) -> Fault:
+    """Send the client elsewhere, body and all."""
+    return Fault(status=307, headers={"Location": location})
+
+
+@dataclass(slots=True)
+class FakeConversation:
+    """A conversation as the server keeps it."""
+
+    id: str
+    items: list[Body] = field(default_factory=list)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came in."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: Body
+
+
+class FakeOpenAI:
+    """An OpenAI to script: `answers` and the faults are used up from the front.
+
+    `api_key`: other keys get 401. `before_answer` is awaited with the body while the conversation
+    is locked; `holding` counts the requests that are in there. `recording` off keeps no requests.
+    """
+
+    def __init__(self, api_key: str = "", *, recording: bool = True) -> None:
+        self.answers: deque[str] = deque()
+        self.faults: deque[Fault] = deque()
+        self.conversation_faults: deque[Fault] = deque()
+        self.before_answer: Callable[[Body], Awaitable[None]] | None = None
+        self.conversations: dict[str, FakeConversation] = {}
+        self.requests: list[Request] = []
+        self.conversations_created = 0
+        self.responses = 0
+        self.holding = 0
+        self.base_url = ""
+        self._api_key = api_key
+        self._recording = recording
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen on a free port of the loopback interface; `base_url` says which."""
+
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            refusal = await self._admit(request)
+            return await handler(request) if refusal is None else refusal
+
+        app = web.Application(middlewares=[guard], client_max_size=BODY_BYTES_MAX)
+        app.router.add_post("/v1/conversations", self._create)
+        app.router.add_get("/v1/conversations/{id}/items", self._list)
+        app.router.add_post("/v1/responses", self._respond)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.base_url = f"http://{host}:{port}/v1"
+
+    async def stop(self) -> None:
+        """Stop listening; requests that are held are cancelled."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def shape(self, ai_conversation: str) -> str:
+        """Return the roles of a conversation's items by their first letters, as in `uaua`."""
+        return "".join(item["role"][0] for item in self.conversations[ai_conversation].items)
+
+    def bodies(self, path: str) -> list[Body]:
+        """Return the bodies of all recorded requests to `/v1` + `path`."""
+        return [request.body for request in self.requests if request.path == f"/v1{path}"]
+
+    async def _admit(self, request: web.Request) -> web.Response | None:
+        if self._recording:
+            body = orjson.loads(await request.read() or b"{}")
+            self.requests.append(Request(request.path, dict(request.headers), body))
+        if self._api_key and request.headers.get("Authorization") != f"Bearer {self._api_key}":
+            return _refusal(401, "invalid_api_key", "Incorrect API key provided")
+        return None
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        if self.conversation_faults:
+            return await _play(self.conversation_faults.popleft(), request)
+        body = orjson.loads(await request.read())
+        items = body.get("items") or []
+        refusal = _refused_items(items, items_max=SEED_ITEMS_MAX)
+        if refusal is not None:
+            return refusal
+        self.conversations_created += 1
+        made = FakeConversation(f"conv_{self.conversations_created:032x}")
+        made.items.extend(items)
+        made.metadata = body.get("metadata") or {}
+        self.conversations[made.id] = made
+        return _json({"id": made.id, "object": "conversation", "metadata": made.metadata})
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        found = self._find(request.match_info["id"])
+        if isinstance(found, web.Response):
+            return found
+        items = found.items
+        if request.query.get("order", "desc") == "desc":
+            items = items[::-1]
+        limit = int(request.query.get("limit", "20"))
+        return _json({"object": "list", "data": items[:limit], "has_more": len(items) > limit})
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        self.responses += 1
+        fault = self.faults.popleft() if self.faults else None
+        if fault is not None and not fault.stored:
+            return await _play(fault, request)
+        body = orjson.loads(await request.read())
+        answer = await self._answer(body)
+        return answer if fault is None else await _play(fault, request)
+
+    async def _answer(self, body: Body) -> web.Response:
+        refusal = _refused_items(body.get("input"))
+        if refusal is not None:
+            return refusal
+        wanted = body.get("conversation")
+        if wanted is None:
+            return await self._generate(body, FakeConversation(""))
+        found = self._find(wanted["id"] if isinstance(wanted, dict) else wanted)
+        if isinstance(found, web.Response):
+            return found
+        if found.locked:
+            return _refusal(400, "conversation_locked", "Another process is using it")
+        found.locked = True
+        try:
+            return await self._generate(body, found)
+        finally:
+            found.locked = False
+
+    def _find(self, wanted: str) -> FakeConversation | web.Response:
+        if not wanted.startswith("conv_"):
+            message = f"Invalid 'conversation': '{wanted}'. Expected an ID that begins with 'conv'."
+            return _refusal(400, "invalid_value", message, "conversation")
+        found = self.conversations.get(wanted)
+        if found is None:
+            return _refusal(404, None, f"Conversation with id '{wanted}' not found.")
+        return found
+
+    async def _generate(self, body: Body, conversation: FakeConversation) -> web.Response:
+        if self.before_answer is not None:
+            self.holding += 1
+            try:
+                await self.before_answer(body)
+            finally:
+                self.holding -= 1
+        text = self.answers.popleft() if self.answers else "ok"
+        said = {
+            "id": f"msg_{self.responses:x}",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": text, "annotations": []}],
+        }
+        told = _as_items(body["input"])
+        usage = _usage(cached=len(conversation.items), told=len(told), said=len(text))
+        conversation.items.extend((*told, said))
+        return _json(
+            {
+                "id": f"resp_{self.responses:032x}",
+                "object": "response",
+                "status": "completed",
+                "model": body.get("model"),
+                "error": None,
+                "incomplete_details": None,
+                "output": [said],
+                "usage": usage,
+            }
+        )
+
+
+def _as_items(told: str | list[Body]) -> list[Body]:
+    return [{"role": "user", "content": told}] if isinstance(told, str) else told
+
+
+def _refused_items(told: object, items_max: int | None = None) -> web.Response | None:
+    """Check input as the server does; ids of our own are refused, for they corrupt histories."""
+    if isinstance(told, str):
+        return None
+    if not isinstance(told, list) or (items_max is not None and len(told) > items_max):
+        return _refusal(400, "invalid_value", "Invalid items", "items")
+    for number, item in enumerate(told):
+        content = item.get("content")
+        if item.get("role") not in ROLES or "id" in item or not isinstance(content, str | list):
+            return _refusal(400, "invalid_value", "Invalid item", f"input[{number}]")
+    return None
+
+
+def _usage(*, cached: int, told: int, said: int) -> Body:
+    """Bill ten tokens an item of input and one a character of output, a third of it reasoning."""
+    return {
+        "input_tokens": 10 * (cached + told),
+        "input_tokens_details": {"cached_tokens": 10 * cached},
+        "output_tokens": said,
+        "output_tokens_details": {"reasoning_tokens": said // 3},
+        "total_tokens": 10 * (cached + told) + said,
+    }
+
+
+async def _play(fault: Fault, request: web.Request) -> web.StreamResponse:
+    if fault.delay_seconds:
+        await asyncio.sleep(fault.delay_seconds)
+    if fault.dropped:
+        assert request.transport is not None
+        request.transport.abort()
+    if fault.drip_seconds:
+        return await _drip(fault, request)
+    return web.Response(
+        status=fault.status,
+        body=fault.content,
+        content_type=fault.content_type,
+        headers=dict(fault.headers),
+    )
+
+
+async def _drip(fault: Fault, request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": fault.content_type})
+    await response.prepare(request)
+    try:
+        for byte in fault.content:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(fault.drip_seconds)
+    except ConnectionError:
+        return response  # the client had enough
+    return response
+
+
+def _unfinished(body: Body) -> Fault:
+    return raw(orjson.dumps({"id": "resp_x", "object": "response", "output": [], **body}))
+
+
+def _error_body(message: str, code: object, param: object, kind: str) -> bytes:
+    return orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def _refusal(status: int, code: str | None, message: str, param: str | None = None) -> web.Response:
+    content = _error_body(message, code, param, "invalid_request_error")
+    return web.Response(status=status, body=content, content_type="application/json")
+
+
+def _json(body: Body) -> web.Response:
+    return web.Response(body=orjson.dumps(body), content_type="application/json")

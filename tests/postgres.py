@@ -1,0 +1,110 @@
+"""One real PostgreSQL for many tests, and a database of its own for each.
+
+In a conftest:
+
+    @pytest.fixture(scope="session")
+    def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+        with Cluster(tmp_path_factory.mktemp("postgres")) as cluster:
+            yield cluster
+
+    @pytest.fixture
+    async def database(cluster: Cluster) -> AsyncIterator[DatabaseUrls]:
+        async with cluster.fresh_database() as urls:
+            yield urls
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from relevo.clock import SystemClock
+from relevo.store.embedded import DatabaseUrls, EmbeddedServer
+from relevo.store.migrate import migrate
+
+TEMPLATE = "relevo_template"
+APP_ROLE = "relevo"
+
+
+class Cluster:
+    """A server that belongs to no event loop; its databases may be used from any."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = EmbeddedServer(folder, SystemClock())
+        self._numbers = itertools.count(1)
+        self._urls: DatabaseUrls | None = None
+
+    def __enter__(self) -> Self:
+        asyncio.run(self._start())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        asyncio.run(self._server.stop())
+
+    @property
+    def urls(self) -> DatabaseUrls:
+        """The database the server came with: no test's, and without a schema."""
+        assert self._urls is not None
+        return self._urls
+
+    @asynccontextmanager
+    async def fresh_database(self) -> AsyncIterator[DatabaseUrls]:
+        """Copy the migrated database, and drop the copy in the end."""
+        async with self._database(f"TEMPLATE {TEMPLATE}") as urls:
+            yield urls
+
+    @asynccontextmanager
+    async def empty_database(self) -> AsyncIterator[DatabaseUrls]:
+        """Make a database without a schema, and drop it in the end."""
+        async with self._database("") as urls:
+            yield urls
+
+    async def _start(self) -> None:
+        self._urls = await self._server.start(watch=False)
+        try:
+            await self._execute(f"CREATE DATABASE {TEMPLATE}")
+            await migrate(self._named(TEMPLATE).owner_url, APP_ROLE)
+        except BaseException:
+            await self._server.stop()
+            raise
+
+    @asynccontextmanager
+    async def _database(self, source: str) -> AsyncIterator[DatabaseUrls]:
+        name = f"test_{next(self._numbers)}"
+        await self._execute(f"CREATE DATABASE {name} {source}")
+        try:
+            yield self._named(name)
+        finally:
+            await self._drop(name)
+
+    async def _drop(self, name: str) -> None:
+        try:
+            # Waits for sessions that are ending, and ends an autovacuum; FORCE may do neither.
+            await self._execute(f"DROP DATABASE {name}")
+        except asyncpg.ObjectInUseError:
+            await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _named(self, database: str) -> DatabaseUrls:
+        url, owner_url = (
+            urlsplit(url)._replace(path=f"/{database}").geturl()
+            for url in (self.urls.url, self.urls.owner_url)
+        )
+        return DatabaseUrls(url, owner_url)
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.urls.owner_url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()

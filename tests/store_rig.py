@@ -1,0 +1,152 @@
+"""The store without the rest of the product: what one process has of it, on a real database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from relevo.messages import (
+    Address,
+    Arrival,
+    Author,
+    ConversationKey,
+    Delivery,
+    InboundMessage,
+    Receipt,
+)
+from relevo.store.embedded import DatabaseUrls
+from relevo.store.inbox import Inbox
+from relevo.store.incarnation import Incarnation
+from relevo.store.journal import PostgresJournal
+from relevo.store.pools import Pools, enter, open_pools
+from relevo.tasks import Tasks
+from tests.fakes.clock import ManualClock
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+PHONE = "+50370000001"
+BUSINESS = "hotel"
+LINE = "line"
+
+
+class Desk:
+    """One process's end of the store: its connections, its inbox, its journal."""
+
+    def __init__(self, urls: DatabaseUrls, pools: Pools, clock: ManualClock) -> None:
+        self.urls = urls
+        self.pools = pools
+        self.clock = clock
+        self.failures: list[BaseException] = []
+        self.tasks = Tasks(self.failures.append)
+        self.incarnation = Incarnation(urls.url, self.tasks, clock)
+        self.woken: list[ConversationKey] = []
+        self.inbox = Inbox(
+            pools,
+            self.tasks,
+            clock,
+            regions={BUSINESS: "SV", "bakery": "SV"},
+            writer=self.incarnation.number,
+            wake=self.woken.append,
+        )
+        self.journal = PostgresJournal(pools, self.tasks, clock, self.incarnation.number)
+
+    async def deliver(
+        self, *arrivals: Arrival, body: bytes = b"{}", after_seconds: float = 0
+    ) -> Receipt:
+        """Deliver one webhook of the hotel, received so long after noon."""
+        received_at = NOON + timedelta(seconds=after_seconds)
+        return await self.inbox.deliver(Delivery(BUSINESS, LINE, arrivals, body, received_at))
+
+    async def rows(self, statement: str, *arguments: Any) -> list[Any]:
+        """Ask the database as its owner."""
+        return await owner_rows(self.urls, statement, *arguments)
+
+    async def value(self, statement: str, *arguments: Any) -> Any:
+        """Return the one value of the one row."""
+        [row] = await self.rows(statement, *arguments)
+        return row[0]
+
+    async def version(self) -> int:
+        """Return the version of the only conversation."""
+        return int(await self.value("SELECT version FROM conversation"))
+
+    async def know_from_history(self, message_id: int, key: str, *, told: bool) -> None:
+        """Have a customer's message in the first conversation that only the history brought."""
+        await self.rows(
+            "INSERT INTO message (business_id, id, conversation_id, channel_id, address_kind,"
+            " address_value, author, kind, body, source, event_at, received_at, fate)"
+            " SELECT $1, $2, min(id), $3, 'phone', $4, 'customer', 'text', 'Hola', 'history', $5,"
+            " $5, 'context' FROM conversation",
+            *(BUSINESS, message_id, LINE, PHONE, NOON),
+        )
+        await self.rows(
+            "INSERT INTO message_key VALUES ($1, $2, $3, $4)", BUSINESS, LINE, key, message_id
+        )
+        if not told:
+            await self.rows(
+                "INSERT INTO untold SELECT $1, min(id), $2, 'context', $3 FROM conversation",
+                *(BUSINESS, message_id, NOON),
+            )
+
+
+@asynccontextmanager
+async def desk(urls: DatabaseUrls, clock: ManualClock | None = None) -> AsyncIterator[Desk]:
+    """Open the store as a process does that serves the hotel."""
+    pools = await open_pools(urls.url)
+    await enter(pools, BUSINESS, {LINE: "wati"})
+    opened = Desk(urls, pools, clock or ManualClock(NOON))
+    await opened.incarnation.take()
+    try:
+        yield opened
+    finally:
+        await opened.tasks.cancel()
+        await opened.incarnation.release()
+        await pools.close()
+        assert not opened.failures
+
+
+async def owner_rows(urls: DatabaseUrls, statement: str, *arguments: Any) -> list[Any]:
+    """Ask a database as its owner."""
+    connection = await asyncpg.connect(urls.owner_url)
+    try:
+        return await connection.fetch(statement, *arguments)
+    finally:
+        await connection.close()
+
+
+async def deadlocks(database: DatabaseUrls) -> int:
+    """Return how many there were, once every process has left: they report at the end."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    while (await owner_rows(database, f"{others} AND pid <> pg_backend_pid()"))[0][0]:
+        continue
+    counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    return int((await owner_rows(database, counted))[0][0])
+
+
+def said(
+    body: str,
+    *keys: str,
+    author: Author = Author.CUSTOMER,
+    kind: str = "text",
+    addresses: tuple[Address, ...] = (Address("phone", PHONE),),
+    after_seconds: float | None = 0,
+) -> InboundMessage:
+    """Make a message as a webhook tells it, said so long after noon."""
+    return InboundMessage(
+        keys=keys or (body,),
+        addresses=addresses,
+        author=author,
+        kind=kind,
+        body=body,
+        event_at=None if after_seconds is None else NOON + timedelta(seconds=after_seconds),
+    )
+
+
+def phone(number: int) -> tuple[Address, ...]:
+    """Return the address of the n-th made-up customer."""
+    return (Address("phone", f"+503700{number:05}"),)
+
+
+def bsuid(name: str) -> Address:
+    return Address("bsuid", name)

@@ -1,0 +1,86 @@
+"""The timelines that really happened, through HTTP, against a fake WATI and a fake AI."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relevo.store.embedded import DatabaseUrls
+from tests.house import House
+from tests.storyteller import PHONE, Storyteller, burst, instant, scenario
+
+TOLD = ["01", "02", "03", "04", "05", "06", "07", "08", "13", "14", "15", "16", "17", "19", "20"]
+CUSTOMERS = [
+    pytest.param(number, index, id=f"{scenario(number).name}-{index}")
+    for number in TOLD
+    for index, _ in enumerate(scenario(number).customers)
+]
+
+
+@pytest.mark.parametrize(("number", "index"), CUSTOMERS)
+async def test_a_timeline_comes_out_right(
+    number: str, index: int, database: DatabaseUrls, tmp_path: Path
+) -> None:
+    story = scenario(number)
+    script = story.customers[index]
+    starts_at = min(instant(event["at"]) for event in script["timeline"])
+    async with House(database, tmp_path, starts_at, **story.settings) as house:
+        teller = Storyteller(house, script)
+        await teller.prepare()
+        await teller.tell()
+        await expect(house, script["expect"])
+        assert (await house.audit()).sound
+
+
+async def test_twenty_first_contacts_at_once_are_one_conversation(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    story = scenario("10")
+    expected = story.content["expect"]
+    async with House(
+        database, tmp_path, instant("2026-03-02T10:00:00Z"), **story.settings
+    ) as house:
+        statuses = await burst(house, story.content["burst"])
+        assert set(statuses) == {expected["http_status_of_every_delivery"]}
+        await house.advance(200)
+        conversations = await house.rows("SELECT id FROM conversation")
+        messages = await house.rows("SELECT conversation_id FROM message WHERE author = 'customer'")
+        assert len(conversations) == expected["conversations"]
+        assert len(messages) == expected["messages"]
+        assert {row["conversation_id"] for row in messages} == {conversations[0]["id"]}
+        [turn] = await house.why(PHONE)
+        assert len(turn["messages"]) == expected["turns"][0]["message_count"]
+        assert turn["verdict"] == expected["turns"][0]["verdict"]
+        assert turn["replies"] == len(house.wati.texts_to(PHONE)) == 1
+        assert (await house.audit()).sound
+
+
+async def expect(house: House, expected: dict[str, Any]) -> None:
+    turns = await house.why(PHONE)
+    assert [seen(turn, wanted) for turn, wanted in zip(turns, expected["turns"], strict=True)] == (
+        expected["turns"]
+    )
+    replies = [turn.get("replies") for turn in expected["turns"]]
+    if None not in replies:
+        assert len(house.wati.texts_to(PHONE)) == sum(replies)
+    if "ai_conversations_created" in expected:
+        assert house.ai.conversations_created == expected["ai_conversations_created"]
+    never = expected.get("never", {})
+    sent = " ".join(house.wati.texts_to(PHONE))
+    missed = " ".join(message["text"] for turn in turns for message in turn["missed"])
+    assert not [text for text in never.get("sent", ()) if text in sent]
+    assert not [text for text in never.get("missed", ()) if text in missed]
+
+
+def seen(turn: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return what came of a turn, in the words and with the keys of the scenario."""
+    told = {
+        "messages": [m["text"] or f"<{m['kind']}>" for m in turn["messages"]],
+        "verdict": turn["verdict"],
+        "silence_seconds": turn["silence_seconds"],
+        "recall": turn["recall"],
+        "missed": [{m["author"]: m["text"]} for m in turn["missed"]],
+        "outcome": turn["outcome"],
+        "replies": turn["replies"],
+    }
+    return {key: told[key] for key in wanted}

@@ -1,0 +1,211 @@
+"""Every statement is one that the real server takes, from the role that runs it, and finds fast."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from relevo.store.embedded import DatabaseUrls
+from relevo.store.sql import SQL_DIR, statements
+from tests.postgres import Cluster
+from tests.store_rig import BUSINESS, LINE, NOON, owner_rows
+
+pytestmark = pytest.mark.postgres
+
+OWNER = "owner"
+LOGIN = "login"
+ROLE_OF_FILE = {
+    "audit": OWNER,
+    "ingest": "relevo_ingest",
+    "inspect": "relevo_app",
+    "journal": "relevo_app",
+    "load": "relevo_app",
+    "setup": "relevo_app",
+    "sweep": "relevo_sweep",
+}
+ROLE_OF_STATEMENT = {("setup", "fitness"): LOGIN, ("setup", "ping"): "relevo_ingest"}
+STATEMENTS = [
+    pytest.param(path.stem, name, id=f"{path.stem}.{name}")
+    for path in sorted(SQL_DIR.glob("*.sql"))
+    for name in statements(path.stem)
+]
+
+CUSTOMERS = 20_000
+MESSAGES_EACH = 3
+SCANNED_WHOLE = re.compile(r"Seq Scan on (\w+)")
+
+ONE = [{"id": 5, "conversation_id": 5, "message_id": 5, "duplicate": 5, "kept": 6, "turn_id": 5}]
+COLUMNS = {"channel_id": LINE, "key": "k5", "at": "2026-03-02T12:00:00Z", "fate": "held"}
+ROW = orjson.dumps([{**ONE[0], **COLUMNS, "version": 0, "state": "context"}]).decode()
+IDS = [5, 6, 7]
+
+LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("load", "conversations"): (BUSINESS, IDS),
+    ("load", "untold"): (BUSINESS, IDS),
+    ("load", "witnesses"): (BUSINESS, IDS),
+    ("load", "open_turns"): (BUSINESS, IDS, 1, NOON),
+    ("load", "parts"): (BUSINESS, IDS),
+    ("load", "told_by_turns"): (BUSINESS, IDS),
+    ("load", "window"): (BUSINESS, 5, NOON),
+    ("load", "told"): (BUSINESS, 5, 20),
+    ("journal", "claim_keys"): (BUSINESS, ROW),
+    ("journal", "release_keys"): (BUSINESS, IDS),
+    ("journal", "advance"): (BUSINESS, ROW),
+    ("journal", "insert_messages"): (BUSINESS, ROW),
+    ("journal", "learn_keys"): (BUSINESS, ROW),
+    ("journal", "move_keys"): (BUSINESS, ROW),
+    ("journal", "mark_seen"): (BUSINESS, IDS),
+    ("journal", "put_untold"): (BUSINESS, ROW),
+    ("journal", "forget_untold"): (BUSINESS, ROW),
+    ("journal", "delete_messages"): (BUSINESS, IDS),
+    ("journal", "put_turns"): (ROW,),
+    ("journal", "put_parts"): (ROW,),
+    ("journal", "date_replies"): (BUSINESS, ROW),
+    ("journal", "set_fates"): (BUSINESS, ROW),
+    ("journal", "bury"): (BUSINESS, ROW),
+    ("journal", "supersede"): (BUSINESS, IDS, NOON),
+    ("ingest", "deliver"): (
+        *([1], [BUSINESS], [LINE], ["k5"], ["phone"], ["+5"], ["customer"], [""], ["text"]),
+        *(["Hola"], [""], [NOON], [True], [NOON], [1, 1], ["k5", "other"]),
+        *([1, 1], [0, 1], ["phone", "bsuid"], ["", LINE], ["+5", "US.5"], 1),
+    ),
+    ("ingest", "meet"): ([BUSINESS], ["phone:hotel:+5"], NOON),
+    ("ingest", "lead"): ([BUSINESS], ["phone:hotel:+5"], ["phone"], [""], ["+5"], [0]),
+    ("ingest", "greet"): ([BUSINESS], ["phone"], [""], ["+5"]),
+    ("ingest", "note_statuses"): ([BUSINESS], [LINE], ["k5"], ["read"]),
+    ("inspect", "conversations_of"): (BUSINESS, ["+5"]),
+    ("inspect", "turns_of"): (BUSINESS, 5, 20),
+    ("inspect", "messages_by_id"): (BUSINESS, IDS),
+    ("inspect", "replies_of"): (BUSINESS, IDS),
+    ("inspect", "waiting_of"): (BUSINESS, 5),
+    ("sweep", "unread_since"): (NOON - timedelta(minutes=10),),
+}
+WHOLE_TABLES = {
+    ("load", "reserve"),
+    ("sweep", "unread_all"),
+    ("sweep", "incarnate"),
+    ("sweep", "hold_incarnation"),
+    ("ingest", "set_aside"),
+}
+"""Statements that look nothing up, or are meant to read everything, as a take-over does."""
+
+
+@pytest.fixture(scope="module")
+def full(cluster: Cluster) -> Iterator[DatabaseUrls]:
+    """A database with a few thousand customers, none of whom waits for anything any more."""
+    with asyncio.Runner() as runner:
+        fresh = cluster.fresh_database()
+        urls = runner.run(fresh.__aenter__())
+        try:
+            runner.run(fill(urls))
+            yield urls
+        finally:
+            runner.run(fresh.__aexit__(None, None, None))
+
+
+def test_every_file_of_sql_has_a_role() -> None:
+    assert ROLE_OF_FILE.keys() == {path.stem for path in SQL_DIR.glob("*.sql")}
+
+
+def test_every_statement_of_the_daily_work_is_explained() -> None:
+    daily = ("ingest", "journal", "load", "sweep", "inspect")
+    assert {(file, name) for file in daily for name in statements(file)} == (
+        LOOKED_UP.keys() | WHOLE_TABLES
+    )
+
+
+@pytest.mark.parametrize(("file", "name"), STATEMENTS)
+async def test_a_statement_is_prepared_by_its_role(
+    file: str, name: str, full: DatabaseUrls
+) -> None:
+    role = ROLE_OF_STATEMENT.get((file, name), ROLE_OF_FILE[file])
+    connection = await working_as(full, role)
+    try:
+        statement = statements(file)[name]
+        prepared = await connection.prepare(statement)
+        named = {int(number) for number in re.findall(r"\$(\d+)", statement)}
+        assert len(prepared.get_parameters()) == len(named)
+        # What is not permitted is only refused by running it; explaining asks for the permission.
+        await connection.execute(f"EXPLAIN (GENERIC_PLAN) {statement}")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(("file", "name"), LOOKED_UP, ids=map(".".join, LOOKED_UP))
+async def test_a_statement_finds_its_rows_by_an_index(
+    file: str, name: str, full: DatabaseUrls
+) -> None:
+    connection = await working_as(full, ROLE_OF_FILE[file])
+    try:
+        await connection.execute(
+            "SELECT set_config('relevo.business_id', $1::text, false)", BUSINESS
+        )
+        rows = await connection.fetch(f"EXPLAIN {statements(file)[name]}", *LOOKED_UP[file, name])
+    finally:
+        await connection.close()
+    plan = "\n".join(row[0] for row in rows)
+    scanned = set(SCANNED_WHOLE.findall(plan)) & await tables_of_size(full)
+    assert not scanned, plan
+
+
+async def working_as(urls: DatabaseUrls, role: str) -> "asyncpg.Connection[asyncpg.Record]":
+    if role == OWNER:
+        return await asyncpg.connect(urls.owner_url)
+    connection = await asyncpg.connect(urls.url)
+    if role != LOGIN:
+        await connection.execute(f"SET ROLE {role}")
+    return connection
+
+
+async def tables_of_size(urls: DatabaseUrls) -> set[str]:
+    """Return the tables that nobody may read from one end to the other."""
+    rows = await owner_rows(urls, "SELECT relname FROM pg_class WHERE reltuples > 1000")
+    return {row["relname"] for row in rows}
+
+
+async def fill(urls: DatabaseUrls) -> None:
+    connection = await asyncpg.connect(urls.owner_url)
+    try:
+        await connection.execute(FILLING)
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+
+
+FILLING = f"""
+INSERT INTO business VALUES ('{BUSINESS}');
+INSERT INTO channel VALUES ('{BUSINESS}', '{LINE}', 'wati');
+INSERT INTO conversation (business_id, canonical_key, created_at)
+SELECT '{BUSINESS}', 'phone:hotel:+' || n, now() FROM generate_series(1, {CUSTOMERS}) AS n;
+INSERT INTO address SELECT '{BUSINESS}', 'phone', '', '+' || id, id FROM conversation;
+INSERT INTO message (business_id, id, conversation_id, channel_id, address_kind, address_value,
+    author, kind, body, source, event_at, received_at, fate)
+SELECT '{BUSINESS}', c.id + {CUSTOMERS} * (n - 1), c.id, '{LINE}', 'phone', '+' || c.id,
+    CASE n WHEN 1 THEN 'assistant' ELSE 'customer' END, 'text', 'Hola', 'webhook',
+    now() - n * interval '1 minute', now() - interval '1 hour',
+    CASE n WHEN 1 THEN NULL ELSE 'answered' END
+FROM conversation AS c, generate_series(1, {MESSAGES_EACH}) AS n;
+INSERT INTO message_key SELECT '{BUSINESS}', '{LINE}', 'k' || id, id FROM message;
+INSERT INTO untold SELECT '{BUSINESS}', conversation_id, id, 'context', received_at
+FROM message WHERE id > {CUSTOMERS};
+INSERT INTO turn (business_id, id, conversation_id, stage, channel_id, address_kind, address_value,
+    opened_at, closed_at, newest_at, verdict, threshold_seconds, message_ids, recall,
+    recall_reasons, recall_urgent, recalled, matched_by_content, missed_ids, missed_left_out,
+    attempt, tries, replaced, outcome, reason, response_id, model, input_tokens, cached_tokens,
+    output_tokens, reasoning_tokens, answer_seconds, ended_at, incarnation)
+SELECT '{BUSINESS}', id, conversation_id, 'ended', channel_id, address_kind, address_value,
+    event_at, event_at, event_at, 'none', 300, ARRAY[id], 'complete', '{{}}', false, 0, 0, '{{}}',
+    0, 1, 0, false, 'answered', '', '', '', 0, 0, 0, 0, 1.0, event_at, 1
+FROM message WHERE id > {CUSTOMERS};
+INSERT INTO outbox
+SELECT '{BUSINESS}', id, id + {CUSTOMERS}, 1, 'accepted', 'relevo-' || id, now(), 1, now(), now(),
+    NULL, false, ''
+FROM message WHERE id <= {CUSTOMERS};
+INSERT INTO dead_letter SELECT '{BUSINESS}', id, conversation_id, 'answering', 'timeout', now(),
+    now(), 'superseded' FROM turn;
+"""
