@@ -115,6 +115,8 @@ class Conversation:
     marks: Marks = field(default_factory=Marks)
     recall_owed: bool = False
     """The last recall that was needed did not complete."""
+    owed_since: datetime | None = None
+    """From where the recall that is owed has to ask; its `since`."""
     new_contact: bool = False
     """The provider called this contact new: there is nothing to look back at."""
     ai_conversation: str | None = None

@@ -39,6 +39,7 @@ class CommitContract:
             key,
             marks=Marks(after(1), after(2), after(3), after(4), after(5)),
             recall_owed=True,
+            owed_since=after(-120),
             ai_conversation="conv_1",
         )
         assert await stores.journal.commit(Writes(conversation))
@@ -135,6 +136,10 @@ class CommitContract:
             turn,
             stage=Stage.ANSWERING,
             recall=RecallStatus.COMPLETE,
+            recall_reasons=(RecallReason.LATE, RecallReason.OWED),
+            recall_since=after(-900),
+            recall_urgent=False,
+            recall_known_to=after(-780),
             recalled=2,
             matched_by_content=1,
             missed_ids=(7, 5),

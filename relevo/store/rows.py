@@ -40,6 +40,7 @@ def conversation_from(business_id: str, row: Row) -> Conversation:
             told_to=row["told_to"],
         ),
         recall_owed=row["recall_owed"],
+        owed_since=row["owed_since"],
         new_contact=row["new_contact"],
         ai_conversation=row["openai_conversation_id"],
     )
@@ -140,6 +141,7 @@ def conversation_row(conversation: Conversation) -> Columns:
         "known_to": marks.known_to,
         "told_to": marks.told_to,
         "recall_owed": conversation.recall_owed,
+        "owed_since": conversation.owed_since,
         "ai_conversation": conversation.ai_conversation,
     }
 

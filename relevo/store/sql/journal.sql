@@ -18,7 +18,8 @@ DELETE FROM message_key WHERE business_id = $1::text AND message_id = ANY ($2::b
 WITH news AS (
     SELECT * FROM jsonb_to_recordset($2::jsonb) AS t (id bigint, version bigint,
         last_customer_at timestamptz, last_assistant_at timestamptz, last_agent_at timestamptz,
-        known_to timestamptz, told_to timestamptz, recall_owed boolean, ai_conversation text)
+        known_to timestamptz, told_to timestamptz, recall_owed boolean,
+        owed_since timestamptz, ai_conversation text)
 ), locked AS (
     SELECT c.id FROM conversation AS c
     WHERE c.business_id = $1::text AND c.id IN (SELECT id FROM news)
@@ -29,7 +30,7 @@ UPDATE conversation AS c
 SET version = c.version + 1, last_customer_at = news.last_customer_at,
     last_assistant_at = news.last_assistant_at, last_agent_at = news.last_agent_at,
     known_to = news.known_to, told_to = news.told_to, recall_owed = news.recall_owed,
-    openai_conversation_id = news.ai_conversation
+    owed_since = news.owed_since, openai_conversation_id = news.ai_conversation
 FROM news JOIN locked USING (id)
 WHERE c.business_id = $1::text AND c.id = news.id AND c.version = news.version
 RETURNING c.id;
@@ -77,6 +78,8 @@ INSERT INTO turn
 SELECT * FROM jsonb_populate_recordset(NULL::turn, $1::jsonb)
 ON CONFLICT (business_id, id) DO UPDATE SET
     stage = EXCLUDED.stage, message_ids = EXCLUDED.message_ids, recall = EXCLUDED.recall,
+    recall_reasons = EXCLUDED.recall_reasons, recall_since = EXCLUDED.recall_since,
+    recall_urgent = EXCLUDED.recall_urgent, recall_known_to = EXCLUDED.recall_known_to,
     recalled = EXCLUDED.recalled, matched_by_content = EXCLUDED.matched_by_content,
     missed_ids = EXCLUDED.missed_ids, missed_left_out = EXCLUDED.missed_left_out,
     attempt = EXCLUDED.attempt, tries = EXCLUDED.tries, replaced = EXCLUDED.replaced,

@@ -54,6 +54,7 @@ CREATE TABLE conversation (
     known_to timestamptz,
     told_to timestamptz,
     recall_owed boolean NOT NULL DEFAULT false,
+    owed_since timestamptz,
     new_contact boolean NOT NULL DEFAULT false,
     openai_conversation_id text CONSTRAINT openai_conversation_id_is_one
         CHECK (openai_conversation_id LIKE 'conv\_%'),
