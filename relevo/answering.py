@@ -7,7 +7,8 @@ stored in the commit that marks everything it was told as told.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from relevo.ending import Ending, end, later
+from relevo.context import as_context
+from relevo.ending import Ending, end, later, with_agents_seen
 from relevo.events import (
     Answered,
     AnswerFailed,
@@ -17,14 +18,16 @@ from relevo.events import (
     ReplyPart,
 )
 from relevo.matching import match_history
-from relevo.messages import Author, Fate, HistoryItem, Message, Source, Untold
+from relevo.messages import Author, HistoryItem, Message, Source, Untold
 from relevo.prompt import budget
+from relevo.recalling import ask_history_again, is_late, owed_after
 from relevo.states import (
     Answering,
     Ensuring,
     Recalling,
     Sending,
     State,
+    late,
     own_messages,
     split_by_colleague,
 )
@@ -62,24 +65,20 @@ def recalled(state: Recalling, event: HistoryRecalled, now: datetime) -> Decisio
     turn = replace(
         turn,
         recall=event.status,
-        recalled=len(new),
-        matched_by_content=matched.by_content,
+        recalled=turn.recalled + len(new),
+        matched_by_content=turn.matched_by_content + matched.by_content,
         message_ids=(*turn.message_ids, *(m.id for m in joins)),
     )
     complete = event.status is RecallStatus.COMPLETE
     marks = state.conversation.marks
     conversation = replace(
-        state.conversation,
+        owed_after(state.conversation, turn),
         marks=replace(marks, known_to=later(marks.known_to, event.known_to)) if complete else marks,
-        recall_owed=event.status in {RecallStatus.FAILED, RecallStatus.TRUNCATED},
     )
     known = {m.id for m in state.untold}
-    untold = tuple(
-        sorted(
-            [*state.untold, *(m for m in new if m.untold and m.id not in known)],
-            key=lambda m: m.order,
-        )
-    )
+    # Without their ids: these are in the rows, and only a window's rows are read with them.
+    waiting = (replace(m, keys=()) for m in new if m.untold and m.id not in known)
+    untold = tuple(sorted([*state.untold, *waiting], key=lambda m: m.order))
     writes = Writes(conversation, turn, recalled=new, keys=matched.learned, matched=matched.known)
     return begin(rules, untold, writes, now)
 
@@ -93,42 +92,29 @@ def begin(rules: Rules, untold: tuple[Message, ...], writes: Writes, now: dateti
     if not split.unanswered:
         ending = Ending(rules, conversation, untold, turn, own, Outcome.ANSWERED_BY_HUMAN, now)
         return end(ending, writes)
-    followed = {m.id for m in split.followed}
-    untold = tuple(replace(m, untold=Untold.CONTEXT) if m.id in followed else m for m in untold)
+    untold, writes = as_context(untold, (m.id for m in split.followed), writes)
     own_ids = tuple(m.id for m in split.unanswered)
     missed, left_out = budget(tuple(m for m in untold if m.id not in own_ids and _is_missed(m)))
     missed_ids = tuple(m.id for m in missed)
-    dropped = {m.id for m in untold if m.id not in own_ids and _is_missed(m)} - set(missed_ids)
-    turn = replace(
-        turn, message_ids=own_ids, missed_ids=missed_ids, missed_left_out=left_out, tries=0
-    )
-    writes = replace(
-        writes,
-        told=tuple(sorted(dropped)),
-        fates=(*writes.fates, *((m.id, Fate.CONTEXT) for m in split.followed)),
-        untold=(*writes.untold, *((m.id, Untold.CONTEXT) for m in split.followed)),
-    )
-    untold = tuple(m for m in untold if m.id not in dropped)
+    turn = replace(turn, message_ids=own_ids, missed_ids=missed_ids, missed_left_out=left_out)
     return _ask(rules, conversation, untold, turn, now, writes)
 
 
 def ensured(state: Ensuring, event: ConversationEnsured, now: datetime) -> Decision:
     """The AI has a conversation: ask it."""
     conversation = replace(state.conversation, ai_conversation=event.ai_conversation)
-    turn = replace(state.turn, tries=0)
-    return _ask(state.rules, conversation, state.untold, turn, now, Writes(conversation))
+    return _ask(state.rules, conversation, state.untold, state.turn, now, Writes(conversation))
 
 
 def answered(state: Answering, event: Answered, now: datetime) -> Decision:
     """Store the answer and mark what the AI was told; send its first part, or end in silence."""
     own = own_messages(state.untold, state.turn)
-    told = (*state.turn.message_ids, *state.turn.missed_ids)
-    told_to = max(m.event_at for m in state.untold if m.id in set(told))
-    marks = state.conversation.marks
-    conversation = replace(
-        state.conversation, marks=replace(marks, told_to=later(marks.told_to, told_to))
-    )
-    untold = tuple(m for m in state.untold if m.id not in set(told))
+    told = (*own, *_told_of_missed(state))
+    told_ids = tuple(m.id for m in told)
+    conversation = with_agents_seen(state.conversation, state.untold)
+    told_to = later(conversation.marks.told_to, max(m.event_at for m in told))
+    conversation = replace(conversation, marks=replace(conversation.marks, told_to=told_to))
+    untold = tuple(m for m in state.untold if m.id not in told_ids)
     parts = _parts(conversation, state.turn, event.parts, now)
     turn = replace(
         state.turn,
@@ -139,14 +125,11 @@ def answered(state: Answering, event: Answered, now: datetime) -> Decision:
         tries=0,
         deadline_at=None,
     )
+    # What waited after a failed turn is in this one, as its own or as context: all of it is told.
     writes = Writes(
-        conversation,
-        turn,
-        parts=parts,
-        answers=bool(parts),
-        told=told,
-        supersedes=any(m.untold is Untold.FAILED for m in own),
+        conversation, turn, parts=parts, answers=bool(parts), told=told_ids, supersedes=True
     )
+    untold, writes = as_context(untold, late(untold, conversation, state.rules), writes)
     told_own = tuple(replace(m, untold=None) for m in own)
     if not parts:
         ending = Ending(state.rules, conversation, untold, turn, told_own, Outcome.NO_REPLY, now)
@@ -160,11 +143,11 @@ def failed(state: Ensuring | Answering, event: AnswerFailed, now: datetime) -> D
     failure = event.failure
     replaceable = state.rules.ai_conversations and not turn.replaced
     if failure is AnswerFailure.CONVERSATION_UNUSABLE and replaceable:
-        return _replaced(state, now, wait_seconds=0)
+        return _replaced(state, now)
     if turn.tries < TRIES_MAX.get(failure, 0):
         return _postponed(state, failure, now)
     if failure is AnswerFailure.BUSY and replaceable:
-        return _replaced(state, now, wait_seconds=0)
+        return _replaced(state, now)
     return given_up(state, event.reason, now)
 
 
@@ -185,10 +168,11 @@ def given_up(state: Ensuring | Answering, reason: str, now: datetime) -> Decisio
 
 
 def again(state: Ensuring | Answering, now: datetime) -> Decision:
-    """Try the stage's effect once more, now that its wait is over."""
-    turn = replace(state.turn, wait_until=None)
-    writes = Writes(state.conversation)
-    return _ask(state.rules, state.conversation, state.untold, turn, now, writes)
+    """Try the stage's effect once more; who would answer too late looks again first."""
+    rules, conversation, untold, turn = state.rules, state.conversation, state.untold, state.turn
+    if is_late(rules, conversation, turn, now):
+        return ask_history_again(rules, conversation, untold, turn, now)
+    return _ask(rules, conversation, untold, turn, now, Writes(conversation))
 
 
 def _ask(
@@ -214,11 +198,10 @@ def _ask(
     )
 
 
-def _replaced(state: Ensuring | Answering, now: datetime, wait_seconds: float) -> Decision:
+def _replaced(state: Ensuring | Answering, now: datetime) -> Decision:
     """Drop the AI's conversation; a new one is made and seeded from our rows."""
     conversation = replace(state.conversation, ai_conversation=None)
     turn = replace(state.turn, replaced=True, tries=0)
-    assert wait_seconds == 0
     writes = Writes(conversation)
     return _ask(state.rules, conversation, state.untold, turn, now, writes)
 
@@ -249,6 +232,22 @@ def _joins(message: Message, turn: Turn) -> bool:
 def _is_missed(message: Message) -> bool:
     """Rule 6: untold, of a person or an automation, with a time, and not waiting for an answer."""
     return message.author in TELLABLE and message.timed and message.untold is not Untold.UNREAD
+
+
+def _told_of_missed(state: Answering) -> tuple[Message, ...]:
+    """Return what the AI was told besides the turn's own, and what was left out for length.
+
+    A webhook may have made one of them unread meanwhile: that one still wants its own answer. Left
+    out was what is older than the oldest told and was there before; what came later is told later.
+    """
+    turn = state.turn
+    told = tuple(m for m in state.untold if m.id in turn.missed_ids and _is_missed(m))
+    if not turn.missed_left_out:
+        return told
+    oldest = min(m.order for m in state.untold if m.id in turn.missed_ids)
+    newest_id = max((*turn.missed_ids, *turn.message_ids))
+    left_out = (m for m in state.untold if m.order < oldest and m.id < newest_id and _is_missed(m))
+    return (*left_out, *told)
 
 
 def _stored(item: HistoryItem, turn: Turn, now: datetime) -> Message:

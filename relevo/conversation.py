@@ -35,6 +35,7 @@ from relevo.events import (
     SendFailed,
     TimerFired,
 )
+from relevo.recalling import ask_history
 from relevo.states import (
     Answering,
     Ensuring,
@@ -51,8 +52,8 @@ from relevo.states import (
     split_by_colleague,
     wanted,
 )
-from relevo.turns import Outcome, PartState, RecallStatus, Rules, Stage
-from relevo.writes import Rows, Writes
+from relevo.turns import Outcome, PartState, RecallStatus, Rules, Stage, Turn
+from relevo.writes import Absorbed, Rows, Writes
 
 Decision = tuple[State, Writes | None]
 
@@ -143,20 +144,24 @@ def _looked_within_turn(
     """Rule 9: a colleague's message later than the turn's newest ends the turn without us."""
     taken = frozenset(state.turn.message_ids)
     reading = gathering.read(state.rules, state.conversation, event, taken)
-    own = own_messages(reading.untold, state.turn)
-    if split_by_colleague(reading.conversation, own, reading.untold).unanswered:
-        after = replace(state, conversation=reading.conversation, untold=reading.untold)
-        return after, reading.writes
-    ending = Ending(
-        state.rules,
-        reading.conversation,
-        reading.untold,
-        state.turn,
-        own,
-        Outcome.ANSWERED_BY_HUMAN,
-        now,
-    )
-    return end(ending, reading.writes or Writes(reading.conversation))
+    conversation, untold, writes = reading.conversation, reading.untold, reading.writes
+    turn = state.turn
+    if writes is not None:
+        turn = _with_absorbed(turn, writes.absorbed)
+        writes = writes if turn == state.turn else replace(writes, turn=turn)
+    own = own_messages(untold, turn)
+    if split_by_colleague(conversation, own, untold).unanswered:
+        return replace(state, conversation=conversation, untold=untold, turn=turn), writes
+    human = Outcome.ANSWERED_BY_HUMAN
+    ending = Ending(state.rules, conversation, untold, turn, own, human, now)
+    return end(ending, writes or Writes(conversation))
+
+
+def _with_absorbed(turn: Turn, absorbed: tuple[Absorbed, ...]) -> Turn:
+    """What a turn is telling stays told, also under the row that took its place."""
+    kept = {pair.duplicate: pair.kept for pair in absorbed}
+    missed_ids = tuple(kept.get(message_id, message_id) for message_id in turn.missed_ids)
+    return replace(turn, missed_ids=missed_ids)
 
 
 def _woken(state: State, now: datetime) -> Decision | None:
@@ -193,17 +198,28 @@ def _recalled(state: State, event: HistoryRecalled, now: datetime) -> Decision |
 
 
 def _interrupted(state: State, event: Interrupted, now: datetime) -> Decision | None:
-    """An effect of a former life: recalls are simply asked again, the others are in doubt."""
+    """An effect of a former life: questions are simply asked again, the others are in doubt."""
     mine = {effect.key for effect in wanted(state)}
     if mine.isdisjoint(event.effect_keys):
         return None
-    if isinstance(state, Answering):
-        return answering.failed(state, _unknown(state, "interrupted"), now)
-    if isinstance(state, Sending):
-        part = current_part(state.parts)
-        if part is not None and part.state is PartState.SENDING:
-            return sending.in_doubt(state, part, "interrupted")
-    return None
+    match state:
+        case Idle() | Gathering():
+            return None
+        case Recalling():
+            writes = Writes(state.conversation)
+            return ask_history(state.rules, state.untold, state.turn, now, writes)
+        case Ensuring():
+            return answering.again(state, now)
+        case Answering():
+            return answering.failed(state, _unknown(state, "interrupted"), now)
+        case Sending():
+            part = current_part(state.parts)
+            assert part is not None
+            if part.state is PartState.UNKNOWN:
+                return sending.look_again(state, now)
+            return sending.in_doubt(state, part, "interrupted", now)
+        case _:
+            assert_never(state)
 
 
 def _unknown(state: Ensuring | Answering, reason: str) -> AnswerFailed:

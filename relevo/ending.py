@@ -5,7 +5,7 @@ from datetime import datetime
 
 from relevo.messages import Author, Fate, Message, Untold
 from relevo.states import Gathering, Idle, State, unread
-from relevo.turns import Conversation, Marks, Outcome, Part, Rules, Stage, Turn
+from relevo.turns import Conversation, Marks, Outcome, Part, RecallStatus, Rules, Stage, Turn
 from relevo.writes import DeadLetter, Writes
 
 FATES = {
@@ -51,7 +51,7 @@ def end(ending: Ending, writes: Writes) -> tuple[State, Writes]:
         wait_until=None,
         deadline_at=None,
     )
-    conversation = _forget(ending)
+    conversation = _with_owed(_forget(ending), ending.turn)
     untold, changed = _returned(ending)
     conversation = replace(
         conversation, marks=_moved(conversation.marks, ending.untold, ending.answered_at)
@@ -91,8 +91,17 @@ def later(one: datetime | None, other: datetime | None) -> datetime | None:
 
 def _forget(ending: Ending) -> Conversation:
     """Rule 13: a discarded answer leaves no trace in the AI."""
-    discarded = ending.turn.stage in ASKED and ending.outcome not in AI_REMEMBERS
+    asked = ending.turn.stage in ASKED or ending.turn.tries > 0
+    discarded = asked and ending.outcome not in AI_REMEMBERS
     return replace(ending.conversation, ai_conversation=None) if discarded else ending.conversation
+
+
+def _with_owed(conversation: Conversation, turn: Turn) -> Conversation:
+    """Rule 4: a recall that was needed and is not over when its turn ends is owed."""
+    not_over = turn.stage is Stage.RECALLING and turn.recall is RecallStatus.NOT_NEEDED
+    if not turn.recall_reasons or not not_over:
+        return conversation
+    return replace(conversation, owed_since=turn.recall_since)
 
 
 def _returned(

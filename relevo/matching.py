@@ -67,19 +67,18 @@ def find_send(
     By correlation id, else by content among the outbound items that prove no other row.
     """
     correlated = correlation_key(part.correlation_id)
-    proven = {key for row in rows if row.id != part.message_id for key in row.keys}
     assert part.first_started_at is not None
     earliest = part.first_started_at - SAME_MOMENT
     for item in items:
         if correlated in item.keys:
             return item
-    for item in items:
+    others = tuple(row for row in rows if row.id != part.message_id)
+    for item in match_history(items, others).new:
         if (
             item.author is not Author.CUSTOMER
             and item.event_at is not None
             and item.event_at >= earliest
             and same_text(item.body, part.text)
-            and proven.isdisjoint(item.keys)
         ):
             return item
     return None
@@ -93,7 +92,7 @@ def absorb(
     A row from history that is neither told nor in a turn (`taken`) gives way to the webhook's,
     which so becomes unread again; every other one stays and takes in the webhook's.
     """
-    free = list(witnesses)
+    free = [w for w in witnesses if w.source is not Source.WEBHOOK]
     absorbed = []
     for message in untold:
         if message.source is not Source.WEBHOOK or message.id in taken:

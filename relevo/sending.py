@@ -57,7 +57,7 @@ def refused(state: Sending, event: SendFailed, now: datetime) -> Decision:
     """The provider did not take it, or we cannot know."""
     part = _named(state, event.message_id)
     if event.failure is SendFailure.UNKNOWN:
-        return in_doubt(state, part, event.reason)
+        return in_doubt(state, part, event.reason, now)
     if event.failure is SendFailure.NOT_SENT and state.turn.tries < NOT_SENT_TRIES_MAX:
         wait = timedelta(seconds=RETRY_SECONDS[state.turn.tries])
         part = replace(part, state=PartState.PENDING, deadline_at=None, reason=event.reason)
@@ -69,7 +69,7 @@ def refused(state: Sending, event: SendFailed, now: datetime) -> Decision:
     return _give_up(_with(state, dead), outcome, event.reason, now)
 
 
-def in_doubt(state: Sending, part: Part, reason: str) -> Decision:
+def in_doubt(state: Sending, part: Part, reason: str, now: datetime) -> Decision:
     """The part may have been sent: look for it at once."""
     part = replace(part, state=PartState.UNKNOWN, reason=reason)
     assert part.deadline_at is not None
@@ -77,7 +77,7 @@ def in_doubt(state: Sending, part: Part, reason: str) -> Decision:
         state.turn,
         attempt=state.turn.attempt + 1,
         wait_until=None,
-        deadline_at=part.deadline_at + LOOK_TIMEOUT,
+        deadline_at=max(part.deadline_at, now) + LOOK_TIMEOUT,
     )
     writes = Writes(state.conversation, turn, parts=(part,))
     return replace(_with(state, part), turn=turn), writes
@@ -116,11 +116,11 @@ def woken(state: Sending, now: datetime) -> Decision | None:
             return None
         waited = replace(state, turn=replace(turn, wait_until=None))
         if part.state is PartState.UNKNOWN:
-            return _look_again(waited, now)
+            return look_again(waited, now)
         return _go_on(waited, Writes(state.conversation), now)
     if part.state is PartState.SENDING:
         assert part.deadline_at is not None
-        return in_doubt(state, part, "timeout") if now >= part.deadline_at else None
+        return in_doubt(state, part, "timeout", now) if now >= part.deadline_at else None
     assert turn.deadline_at is not None
     if now < turn.deadline_at:
         return None
@@ -128,7 +128,8 @@ def woken(state: Sending, now: datetime) -> Decision | None:
     return looked_for(state, nothing, now)
 
 
-def _look_again(state: Sending, now: datetime) -> Decision:
+def look_again(state: Sending, now: datetime) -> Decision:
+    """Ask the history for the part in doubt once more."""
     turn = replace(state.turn, attempt=state.turn.attempt + 1, deadline_at=now + LOOK_TIMEOUT)
     return replace(state, turn=turn), Writes(state.conversation, turn)
 

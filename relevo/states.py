@@ -143,6 +143,27 @@ def unread(untold: tuple[Message, ...]) -> tuple[Message, ...]:
     return tuple(m for m in untold if m.untold is Untold.UNREAD)
 
 
+def late(
+    untold: tuple[Message, ...],
+    conversation: Conversation,
+    rules: Rules,
+    taken: frozenset[int] = frozenset(),
+) -> frozenset[int]:
+    """Rule 11: which unread ones came long after they were written, and are older than told ones.
+
+    They are context only. Those of an open turn (`taken`) stay in it.
+    """
+    told_to = conversation.marks.told_to
+    return frozenset(
+        m.id
+        for m in unread(untold)
+        if m.id not in taken
+        and told_to is not None
+        and m.event_at < told_to
+        and (m.received_at - m.event_at).total_seconds() > rules.late_answer_seconds
+    )
+
+
 def own_messages(untold: tuple[Message, ...], turn: Turn) -> tuple[Message, ...]:
     """Return the messages that an open turn answers."""
     ids = set(turn.message_ids)

@@ -25,12 +25,16 @@ TRANSITIONS: dict[tuple[str, str], States] = {
     ("Recalling", "HistoryRecalled"): frozenset(
         {"Recalling", "Ensuring", "Answering", "Idle", "Gathering"}
     ),
+    ("Recalling", "Interrupted"): frozenset({"Recalling"}),
     ("Ensuring", "Looked"): frozenset({"Ensuring", "Idle", "Gathering"}),
-    ("Ensuring", "TimerFired"): frozenset({"Ensuring", "Idle", "Gathering"}),
+    ("Ensuring", "TimerFired"): frozenset({"Ensuring", "Recalling", "Idle", "Gathering"}),
     ("Ensuring", "ConversationEnsured"): frozenset({"Ensuring", "Answering"}),
     ("Ensuring", "AnswerFailed"): frozenset({"Ensuring", "Idle", "Gathering"}),
+    ("Ensuring", "Interrupted"): frozenset({"Ensuring", "Recalling"}),
     ("Answering", "Looked"): frozenset({"Answering", "Idle", "Gathering"}),
-    ("Answering", "TimerFired"): frozenset({"Answering", "Ensuring", "Idle", "Gathering"}),
+    ("Answering", "TimerFired"): frozenset(
+        {"Answering", "Recalling", "Ensuring", "Idle", "Gathering"}
+    ),
     ("Answering", "Answered"): frozenset({"Answering", "Sending", "Idle", "Gathering"}),
     ("Answering", "AnswerFailed"): frozenset({"Answering", "Ensuring", "Idle", "Gathering"}),
     ("Answering", "Interrupted"): frozenset({"Answering", "Ensuring", "Idle", "Gathering"}),

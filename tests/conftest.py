@@ -5,6 +5,9 @@ import pytest
 
 from relevo.store.embedded import DatabaseUrls
 from tests.postgres import Cluster
+from tests.properties_profile import register_profiles
+
+register_profiles()
 
 
 @pytest.fixture(scope="session")

@@ -277,7 +277,7 @@ _FACTS: Mapping[str, Callable[[Script], Any]] = {
     "untold": lambda s: _by_body(s, s.thread.untold),
     "parts": lambda s: [str(p.state) for p in s.thread.parts.values()],
     "marks": lambda s: s.conversation.marks,
-    "owed": lambda s: s.conversation.recall_owed,
+    "owed": lambda s: s.conversation.owed_since is not None,
     "ai_conversation": lambda s: s.conversation.ai_conversation,
     "dead_letters": lambda s: [
         (str(d.stage), d.reason)

@@ -287,7 +287,8 @@ def test_a_turn_that_was_cut_off_is_asked_again_and_given_up_in_the_end() -> Non
 
 def test_making_a_conversation_is_simply_begun_again_after_a_crash() -> None:
     story = asked(REMEMBERING).restarts()
-    story.expect(state=Ensuring, effects=["EnsureConversation", "WakeAt"], writes=False)
+    story.expect(state=Ensuring, effects=["EnsureConversation", "WakeAt"])
+    assert story.turn.attempt == 2
 
 
 def test_a_reply_may_have_parts_and_the_first_leaves_with_its_commit() -> None:

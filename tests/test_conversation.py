@@ -192,3 +192,16 @@ def test_a_business_may_keep_no_conversation_at_the_ai() -> None:
     story.customer("Hola")
     story.wait(35).expect(state=Answering)
     story.fails(AnswerFailure.CONVERSATION_UNUSABLE).expect(state=Idle, outcome="failed")
+
+
+def test_a_timer_of_a_former_life_leaves_nothing_in_doubt() -> None:
+    story = gathering()
+    before = story.state
+    timer = frozenset(effect.key for effect in story.last.effects)
+    story.does(Interrupted(timer)).expect(state=Gathering, writes=False)
+    assert story.state == before
+
+
+def test_an_interrupted_effect_that_nobody_wants_any_more_changes_nothing() -> None:
+    story = answering()
+    story.does(Interrupted(frozenset({("ask", 99, 1)}))).expect(state=Answering, writes=False)

@@ -66,9 +66,7 @@ def test_a_discarded_answer_leaves_no_trace_in_the_ai(
     assert (story.turn.wait_until, story.turn.deadline_at) == (None, None)
 
 
-@pytest.mark.xfail(reason="CORE-BUG 18")
 def test_a_turn_that_never_asked_the_ai_leaves_its_conversation_alone() -> None:
-    # CORE-BUG 18: a burst that closes already answered is judged as if the AI had been asked.
     story = Script(REMEMBERING).remembers(ai_conversation="conv_0")
     story.customer("Hola")
     story.agent("Buenas")

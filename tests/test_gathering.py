@@ -123,7 +123,7 @@ def test_a_turn_that_starts_too_late_looks_again_however_short_the_silence() -> 
 
 
 def test_a_recall_that_is_owed_is_made_up_for() -> None:
-    story = Script().remembers(recall_owed=True)
+    story = Script().remembers(owed_since=at("09:00:00"))
     story.customer("Alo?")
     story.wait(35).expect(state=Recalling, verdict="none", reasons=["owed"])
     story.recalled(item("09:59:00", Author.AGENT, "Su reserva es la 77", "w1"))
@@ -268,9 +268,7 @@ def test_what_the_recall_of_a_gap_cannot_tell_stays_owed() -> None:
     story.wait(35).expect(verdict="none", reasons=["owed"], recalls_since="09:56:10")
 
 
-@pytest.mark.xfail(reason="CORE-BUG 8")
 def test_a_failed_message_that_nobody_answered_survives_a_late_one_that_somebody_did() -> None:
-    # CORE-BUG 8: all waiting messages take the outcome of the ones the colleague answered.
     story = Script()
     story.clock("10:01:00").customer("uno")
     story.wait(35).fails_for_good()

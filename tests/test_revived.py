@@ -15,7 +15,6 @@ pytestmark = pytest.mark.postgres
 PHONE = "50370000101"
 
 
-@pytest.mark.xfail(reason="CORE-BUG 6")
 @pytest.mark.parametrize("copies", [1, 5])
 async def test_a_webhook_that_comes_while_its_message_is_being_told_is_answered(
     database: DatabaseUrls, tmp_path: Path, copies: int

@@ -242,18 +242,14 @@ def test_a_crash_does_not_lose_whom_the_reply_answers() -> None:
     assert story.state == before
 
 
-@pytest.mark.xfail(reason="CORE-BUG 1")
 def test_a_part_in_doubt_for_long_is_looked_for_before_it_is_repeated() -> None:
-    # CORE-BUG 1: the look's deadline has passed before it began; its timer sends again, unlooked.
     story = replying("Hola!")
     story.now = at("10:05:00")
     story.restarts().expect(parts=["unknown"], effects=["Recall", "WakeAt"])
     story.wait(0).expect(parts=["unknown"])
 
 
-@pytest.mark.xfail(reason="CORE-BUG 1")
 def test_a_look_that_was_cut_off_is_begun_again() -> None:
-    # CORE-BUG 1: the same for a look that was under way when the process died.
     story = in_doubt()
     story.now = at("10:05:00")
     story.restarts().wait(0).expect(parts=["unknown"])

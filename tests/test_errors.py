@@ -1,0 +1,13 @@
+"""What is expected to fail says so in words that a person may read."""
+
+from relevo.errors import ConfigError, ProviderError, RelevoError
+
+
+def test_a_providers_failure_is_one_word() -> None:
+    failure = ProviderError("http_503")
+    assert (failure.reason, str(failure)) == ("http_503", "http_503")
+
+
+def test_every_failure_with_a_name_is_relevos() -> None:
+    assert issubclass(ConfigError, RelevoError)
+    assert issubclass(ProviderError, RelevoError)
