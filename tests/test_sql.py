@@ -74,7 +74,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
         *(["Hola"], [""], [NOON], [True], [NOON], [1, 1], ["k5", "other"]),
         *([1, 1], [0, 1], ["phone", "bsuid"], ["", LINE], ["+5", "US.5"], 1),
     ),
-    ("ingest", "meet"): ([BUSINESS], ["phone:hotel:+5"], NOON),
+    ("ingest", "meet"): ([BUSINESS], ["phone:hotel:+5"], ["phone"], [""], ["+5"], NOON),
     ("ingest", "lead"): ([BUSINESS], ["phone:hotel:+5"], ["phone"], [""], ["+5"], [0]),
     ("ingest", "greet"): ([BUSINESS], ["phone"], [""], ["+5"]),
     ("ingest", "note_statuses"): ([BUSINESS], [LINE], ["k5"], ["read"]),

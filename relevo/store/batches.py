@@ -14,7 +14,7 @@ class Placed:
     """A message with everything it takes to find or make its conversation.
 
     `owner` is the index of its delivery; `addresses` are (kind, scope, value), the most lasting
-    first; twins in one batch add their ids to `keys`.
+    first; twins in one batch add their ids to `keys`, and addresses that it lacks.
     """
 
     owner: int

@@ -134,7 +134,7 @@ class Inbox:
                 if twin is None:
                     unique.append(item)
                 else:
-                    twin.keys.extend(key for key in item.keys if key not in twin.keys)
+                    self._join(twin, item)
                     receipts[owner].duplicates += 1
                 placed.update((name, twin or item) for name in names)
         return sorted(unique, key=lambda item: (item.business_id, item.channel_id, item.keys[0]))
@@ -154,6 +154,15 @@ class Inbox:
             event_at=min(message.event_at or delivery.received_at, latest),
             received_at=delivery.received_at,
         )
+
+    def _join(self, first: Placed, twin: Placed) -> None:
+        """Let a message have what its twin knows more: ids, and addresses, phones before others."""
+        first.keys.extend(key for key in twin.keys if key not in first.keys)
+        if more := [address for address in twin.addresses if address not in first.addresses]:
+            first.addresses = sorted([*first.addresses, *more], key=lambda a: a[0] != PHONE)
+            named = tuple(Address(kind, value) for kind, _scope, value in first.addresses)
+            region = self._regions[first.business_id]
+            first.canonical_key = identity.canonical_key(first.business_id, named, region)
 
     async def _store(
         self, connection: "Connection", placed: list[Placed], receipts: Sequence[Receipt]
@@ -194,7 +203,7 @@ class Inbox:
             for rank, (kind, scope, value) in enumerate(item.addresses)
         )
         addresses = [list(column) for column in zip(*reach, strict=True)]
-        await connection.execute(self._sql["meet"], *addresses[:2], self._clock.now())
+        await connection.execute(self._sql["meet"], *addresses[:5], self._clock.now())
         await connection.execute(self._sql["lead"], *addresses)
 
     async def _greet(self, connection: "Connection", deliveries: Sequence[Delivery]) -> None:

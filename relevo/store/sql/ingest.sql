@@ -3,23 +3,40 @@
 -- another process's is ordered by its unique key, for unordered ones deadlock.
 
 -- name: meet
--- First contacts, before their messages: one conversation a person, however many arrive at once.
+-- First contacts, before their messages: one conversation a person, however many arrive at once. Who
+-- is reached under any of his addresses has one already, perhaps since a moment ago.
 -- The loser of a race waits for the winner and then locks nothing: whoever updates, or locks, rows
 -- that are there deadlocks with `deliver` and with turn commits, which come to them in another order.
+WITH reach AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+        AS t (business_id, canonical_key, kind, scope, value)
+)
 INSERT INTO conversation (business_id, canonical_key, created_at)
-SELECT DISTINCT business_id, canonical_key, $3::timestamptz
-FROM unnest($1::text[], $2::text[]) AS person (business_id, canonical_key)
-ORDER BY business_id, canonical_key
+SELECT DISTINCT reach.business_id, reach.canonical_key, $6::timestamptz
+FROM reach
+WHERE NOT EXISTS (SELECT FROM reach AS other JOIN address AS a USING (business_id, kind, scope, value)
+    WHERE other.business_id = reach.business_id AND other.canonical_key = reach.canonical_key)
+ORDER BY reach.business_id, reach.canonical_key
 ON CONFLICT DO NOTHING;
 
 -- name: lead
 -- Their addresses lead to them. A statement of its own, which sees the conversations of the winners.
+WITH reach AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
+        AS t (business_id, canonical_key, kind, scope, value, rank)
+), home AS (
+    SELECT DISTINCT ON (reach.business_id, reach.canonical_key)
+        reach.business_id, reach.canonical_key, a.conversation_id
+    FROM reach JOIN address AS a USING (business_id, kind, scope, value)
+    ORDER BY reach.business_id, reach.canonical_key, reach.rank
+)
 INSERT INTO address (business_id, kind, scope, value, conversation_id)
 SELECT DISTINCT ON (reach.business_id, reach.kind, reach.scope, reach.value)
-    reach.business_id, reach.kind, reach.scope, reach.value, c.id
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
-        AS reach (business_id, canonical_key, kind, scope, value, rank)
-    JOIN conversation AS c USING (business_id, canonical_key)
+    reach.business_id, reach.kind, reach.scope, reach.value, coalesce(home.conversation_id, c.id)
+FROM reach
+    LEFT JOIN home USING (business_id, canonical_key)
+    LEFT JOIN conversation AS c USING (business_id, canonical_key)
+WHERE coalesce(home.conversation_id, c.id) IS NOT NULL
 ORDER BY reach.business_id, reach.kind, reach.scope, reach.value, reach.rank
 ON CONFLICT DO NOTHING;
 
@@ -40,18 +57,19 @@ WITH item AS (
     SELECT t.ordinal, item.business_id, t.rank, t.kind, t.scope, t.value
     FROM unnest($17::int[], $18::int[], $19::text[], $20::text[], $21::text[])
         AS t (ordinal, rank, kind, scope, value) JOIN item USING (ordinal)
+), reached AS (
+    SELECT reach.*, a.conversation_id
+    FROM reach LEFT JOIN address AS a USING (business_id, kind, scope, value)
 ), known AS (
     SELECT DISTINCT ON (alias.ordinal) alias.ordinal, k.business_id, k.message_id
     FROM alias JOIN message_key AS k USING (business_id, channel_id, key)
     ORDER BY alias.ordinal, k.message_id
 ), placed AS (
-    SELECT DISTINCT ON (item.ordinal) item.*, a.conversation_id
-    FROM item
-        JOIN reach USING (ordinal)
-        JOIN address AS a ON a.business_id = item.business_id AND a.kind = reach.kind
-            AND a.scope = reach.scope AND a.value = reach.value
-    WHERE NOT EXISTS (SELECT FROM known WHERE known.ordinal = item.ordinal)
-    ORDER BY item.ordinal, reach.rank
+    SELECT DISTINCT ON (item.ordinal) item.*, reached.conversation_id
+    FROM item JOIN reached USING (ordinal)
+    WHERE reached.conversation_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM known WHERE known.ordinal = item.ordinal)
+    ORDER BY item.ordinal, reached.rank
 ), numbered AS (
     SELECT placed.*, nextval('message_id') AS id FROM placed ORDER BY ordinal
 ), won AS (
@@ -79,6 +97,21 @@ WITH item AS (
         AND NOT EXISTS (SELECT FROM message_key AS k WHERE k.business_id = alias.business_id
             AND k.channel_id = alias.channel_id AND k.key = alias.key)
     ORDER BY alias.business_id, alias.channel_id, alias.key
+    ON CONFLICT DO NOTHING
+), linked AS (
+    -- Addresses that were learned later. One that leads to somebody else stays there.
+    INSERT INTO address (business_id, kind, scope, value, conversation_id)
+    SELECT DISTINCT ON (reached.business_id, reached.kind, reached.scope, reached.value)
+        reached.business_id, reached.kind, reached.scope, reached.value,
+        coalesce(placed.conversation_id, m.conversation_id)
+    FROM reached
+        LEFT JOIN placed USING (ordinal)
+        LEFT JOIN known USING (ordinal)
+        LEFT JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
+    WHERE reached.conversation_id IS NULL
+        AND coalesce(placed.conversation_id, m.conversation_id) IS NOT NULL
+    ORDER BY reached.business_id, reached.kind, reached.scope, reached.value, reached.rank,
+        reached.ordinal
     ON CONFLICT DO NOTHING
 ), waiting AS (
     -- A reaction opens no turn, and our own echo is nothing to tell.
