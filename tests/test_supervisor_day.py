@@ -58,12 +58,14 @@ async def test_no_more_customers_than_bound_are_at_the_ai() -> None:
 async def test_rows_that_come_before_the_bell_take_nobodys_place_away() -> None:
     async with Hotel(answering_max=1, sweep_seconds=NEVER) as hotel:
         hotel.ai.answering.closed = True
-        keys = customers(hotel, 2)
-        await hotel.quiet()
         async with closed(hotel.journal.loading) as loading:
+            keys = customers(hotel, 2)
+            await hotel.reaches(loading)
             for key in keys:
                 hotel.supervisor.look(key)
+            loading.release()
             await hotel.reaches(loading)
+            await hotel.quiet()
         # The rows are put into the mailboxes in the pass of the loop in which the bell rings.
         await until(lambda: hotel.supervisor.mailbox_messages() == 2)
         hotel.clock.advance_to(hotel.clock.now() + timedelta(seconds=QUIET_SECONDS))
