@@ -57,9 +57,14 @@ class Outside:
         )
 
     def says(
-        self, body: str, *, author: Author = Author.CUSTOMER, phone: str = PHONE
+        self,
+        body: str,
+        *,
+        author: Author = Author.CUSTOMER,
+        phone: str = PHONE,
+        event_at: datetime | None = None,
     ) -> ConversationKey:
-        """Store a message as ingest does; nobody is woken."""
+        """Store a message as ingest does; nobody is woken. The nth one has the id `key-n`."""
         self._numbers += 1
         now = self.clock.now()
         message = InboundMessage(
@@ -68,7 +73,7 @@ class Outside:
             author=author,
             kind="text",
             body=body,
-            event_at=now,
+            event_at=event_at or now,
         )
         return self.journal.book.deliver(phone, message, now)
 
@@ -116,9 +121,11 @@ class Hotel:
         self.supervisor.alarms.stop()
         await self.tasks.cancel()
 
-    def customer(self, body: str, phone: str = PHONE) -> ConversationKey:
+    def customer(
+        self, body: str, phone: str = PHONE, *, event_at: datetime | None = None
+    ) -> ConversationKey:
         """A customer writes, and the actor is woken."""
-        return self._says(body, Author.CUSTOMER, phone)
+        return self._says(body, Author.CUSTOMER, phone, event_at)
 
     def agent(self, body: str, phone: str = PHONE) -> ConversationKey:
         return self._says(body, Author.AGENT, phone)
@@ -153,8 +160,10 @@ class Hotel:
         """Return the states of everything that was ever to be sent to a customer."""
         return [part.state for part in self.book.thread(key).parts.values()]
 
-    def _says(self, body: str, author: Author, phone: str) -> ConversationKey:
-        key = self.outside.says(body, author=author, phone=phone)
+    def _says(
+        self, body: str, author: Author, phone: str, event_at: datetime | None = None
+    ) -> ConversationKey:
+        key = self.outside.says(body, author=author, phone=phone, event_at=event_at)
         self.supervisor.look(key)
         return key
 

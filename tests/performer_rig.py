@@ -57,8 +57,8 @@ class Desk:
         )
 
     def perform(self, *effects: Effect, waited_seconds: float = 0) -> None:
-        committed_at = self.outside.clock.monotonic() - waited_seconds
-        self.performer.perform(self.key, effects, committed_at)
+        stepped_at = self.outside.clock.monotonic() - waited_seconds
+        self.performer.perform(self.key, effects, stepped_at)
 
     def door_of(self, effect: Effect) -> Door:
         outside = self.outside

@@ -4,15 +4,20 @@ All of it through the supervisor, with rows in memory: `hotel.trace` is the orde
 """
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
 
+import pytest
 import pytest_asyncio
 
 from relevo.actors.customer import LOST_RACES_MAX
-from relevo.messages import Author
-from relevo.turns import PartState
+from relevo.errors import StoreUnavailableError
+from relevo.messages import Author, HistoryItem
+from relevo.outcomes import History
+from relevo.turns import PartState, RecallStatus
 from relevo.writes import Writes
-from tests.actors_outside import QUIET_SECONDS, closed
-from tests.actors_rig import Hotel
+from tests.actors_outside import QUIET_SECONDS, RULES, closed
+from tests.actors_rig import START, Hotel
 
 STEP = ["committing", "committed"]
 LOST = ["committing", "lost", "load"]
@@ -123,6 +128,44 @@ async def test_a_step_that_loses_every_race_is_a_bug_and_ends_the_actor(hotel: H
     assert hotel.line.sent == ["Reply 1"]
 
 
+async def test_rows_that_were_looked_at_do_not_come_back_after_newer_ones(hotel: Hotel) -> None:
+    hotel.customer("Hola")
+    await hotel.advance(3600)
+
+    def meanwhile(_: Writes) -> None:
+        hotel.outside.says("¿quién?", author=Author.UNKNOWN)
+        hotel.outside.says("¿Siguen ahí?")
+
+    once(hotel, meanwhile)
+    hotel.customer("Hola?", event_at=START - timedelta(seconds=1))  # late: context, by a commit
+    await hotel.advance(QUIET_SECONDS)
+    assert hotel.probe.lost == 1
+    assert hotel.line.sent == ["Reply 1", "Reply 2"], "nobody was woken for the newer ones"
+
+
+@pytest.mark.parametrize("known_as", ["key-2", "another id"])
+async def test_what_is_stored_while_a_recall_is_being_stored_is_stored_once(
+    hotel: Hotel, known_as: str
+) -> None:
+    hotel.outside.configured.own_rules = replace(RULES, first_contact_lookback_seconds=3600)
+    key = hotel.customer("Hola")
+
+    def meanwhile(_: Writes) -> None:
+        hotel.outside.says("¿Hay cupo?")
+        hotel.outside.says("¿quién?", author=Author.UNKNOWN)
+
+    async with closed(hotel.line.recalling):
+        await hotel.advance(QUIET_SECONDS)
+        item = HistoryItem(0, Author.CUSTOMER, "text", "¿Hay cupo?", hotel.clock.now(), (known_as,))
+        hotel.line.story = History(RecallStatus.COMPLETE, (item,))
+        once(hotel, meanwhile)
+    await hotel.quiet()
+    assert hotel.probe.lost == 1
+    assert hotel.probe.restarts == 0
+    said = [message.body for message in hotel.book.thread(key).messages.values()]
+    assert said.count("¿Hay cupo?") == 1
+
+
 async def test_an_unknown_commit_that_was_stored_is_not_made_twice(hotel: Hotel) -> None:
     key = hotel.customer("Hola")
     hotel.line.sending.closed = True
@@ -167,6 +210,38 @@ async def test_an_unknown_commit_that_was_not_stored_is_made_again(hotel: Hotel)
     await hotel.advance(5)
     assert hotel.line.sent == ["Reply 1"]
     assert len(hotel.ai.questions) == 1
+    assert hotel.state_of(key) == "answered"
+
+
+async def test_a_store_that_is_read_but_not_written_loses_no_races(hotel: Hotel) -> None:
+    hotel.customer("Hola")
+    hotel.journal.committing.failure = StoreUnavailableError("the disk is full")
+    await hotel.advance(QUIET_SECONDS + 300)
+    assert hotel.probe.restarts == hotel.probe.lost == 0
+    assert len(hotel.journal.loads) <= 70, "asked less often, the longer it lasts"
+    hotel.journal.committing.failure = None
+    await hotel.advance(5)
+    assert hotel.line.sent == ["Reply 1"]
+
+
+@pytest.mark.parametrize("seconds", [6, 18, 25])
+async def test_a_reply_whose_commit_was_slow_is_sent_once_and_by_a_new_commit(
+    hotel: Hotel, seconds: float
+) -> None:
+    key = hotel.customer("Hola")
+    async with closed(hotel.ai.answering):
+        await hotel.advance(QUIET_SECONDS)
+    hotel.journal.committing.closed = True
+    await hotel.reaches(hotel.journal.committing)
+    await hotel.advance(seconds)
+    hotel.line.sending.closed = True
+    hotel.journal.committing.open()
+    await hotel.advance(15)  # what a provider may take for a send
+    hotel.line.sending.open()
+    await hotel.advance(60)
+    assert hotel.line.sent == ["Reply 1"], "one that starts late is under way past its deadline"
+    [part] = hotel.book.thread(key).parts.values()
+    assert part.attempt == 2
     assert hotel.state_of(key) == "answered"
 
 

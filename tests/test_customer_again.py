@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from relevo.events import SendFailure
+from relevo.events import AnswerFailure, SendFailure
 from relevo.messages import Author, ConversationKey, HistoryItem
-from relevo.outcomes import Accepted, Answer, History, NotAccepted
+from relevo.outcomes import Accepted, Answer, History, NoAnswer, NotAccepted
 from relevo.turns import PartState, RecallStatus
 from relevo.writes import Writes
 from tests.actors_outside import QUIET_SECONDS, RULES, closed
@@ -56,6 +56,24 @@ async def test_a_send_of_a_former_life_is_looked_for_before_anything_is_repeated
     assert len(hotel.line.asked) >= 1
     assert len(hotel.line.sent) == (1 if arrived else 2)
     assert hotel.state_of(key) == "answered"
+
+
+async def test_a_colleague_who_answered_meanwhile_comes_before_what_was_interrupted(
+    hotel: Hotel,
+) -> None:
+    hotel.ai.answered = NoAnswer(AnswerFailure.UNKNOWN, "timeout")
+    key = hotel.customer("Hola")
+    await hotel.advance(QUIET_SECONDS + 1)
+    hotel.ai.answering.closed = True
+    await hotel.advance(2)
+    assert len(hotel.ai.questions) == 3, "the last try"
+    await hotel.dies()
+    hotel.outside.says("Yo le ayudo", author=Author.AGENT)
+    async with Hotel(hotel.outside) as next_life:
+        await next_life.supervisor.take_over()
+        await next_life.quiet()
+    assert hotel.state_of(key) == "answered_by_human"
+    assert hotel.book.open_dead_letters() == set()
 
 
 async def test_a_recall_of_a_former_life_is_simply_asked_again(hotel: Hotel) -> None:

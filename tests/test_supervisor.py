@@ -103,6 +103,22 @@ async def test_looks_at_a_busy_customer_do_not_fill_its_mailbox(hotel: Hotel) ->
     assert [question.message_count for question in hotel.ai.questions] == [1, 1000]
 
 
+async def test_looks_without_rows_do_not_fill_a_mailbox_either(hotel: Hotel) -> None:
+    hotel.customer("Hola")
+    async with closed(hotel.journal.committing) as storing:
+        await hotel.advance(QUIET_SECONDS)
+        storing.release()
+        await hotel.reaches(storing)  # with the answer
+        hotel.journal.loading.failure = ValueError("rows that cannot be read")
+        for _ in range(20):
+            hotel.customer("¿Hola?")
+            await hotel.quiet()
+        assert hotel.supervisor.mailbox_messages() <= 1
+        hotel.journal.loading.failure = None
+    await hotel.advance(QUIET_SECONDS)
+    assert [question.message_count for question in hotel.ai.questions] == [1, 20]
+
+
 async def test_an_unknown_customer_is_nobody(hotel: Hotel) -> None:
     hotel.supervisor.look(ConversationKey("hotel", 77))
     await hotel.quiet()

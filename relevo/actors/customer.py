@@ -2,7 +2,7 @@
 
 Step, commit, then act. Memory changes only after the commit, effects are performed only after that.
 A commit that lost its race, or whose outcome is unknown, is a restart: the rows are read again, all
-of them are stepped, and only then the event in hand.
+of them are stepped, then what a former life has left undone, and only then the event in hand.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from relevo.actors.performer import Performer, World
 from relevo.actors.runtime import AsyncioActor
-from relevo.clock import sleep
+from relevo.clock import Clock, sleep
 from relevo.conversation import resume, step
-from relevo.effects import Ask, EffectKey, Send
+from relevo.effects import EffectKey, Recall, WakeAt
 from relevo.errors import StoreUnavailableError
 from relevo.events import (
     Answered,
@@ -34,8 +34,9 @@ from relevo.writes import Rows, Writes
 LOST_RACES_MAX = 20
 """A step that loses more often than this in a row is a bug, not a race."""
 
+RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 5.0
-"""The longest pause between two tries while the store is away."""
+"""The first and the longest pause between two tries while the store is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Customer(AsyncioActor):
         self.state: State | None = None
         self._office = office
         self._shown: Rows | None = None
+        self._is_to_look = False
         self._behind = False
 
     @property
@@ -77,9 +79,10 @@ class Customer(AsyncioActor):
 
     def show(self, rows: Rows | None) -> None:
         """Have rows looked at, instead of older ones; None: it reads them itself."""
-        if self._shown is None:
-            self.actor_ref.tell(Look())
         self._shown = rows
+        if not self._is_to_look:
+            self._is_to_look = True
+            self.actor_ref.tell(Look())
 
     def may_look_later(self) -> bool:
         """Have new rows looked at only when the burst may be complete, if one is being gathered.
@@ -95,7 +98,7 @@ class Customer(AsyncioActor):
         """Handle rows that were read, or an event."""
         self._office.world.probe.mailbox_waited(self.mailbox.waited_seconds)
         if isinstance(message, Look):
-            rows, self._shown = self._shown, None
+            rows, self._shown, self._is_to_look = self._shown, None, False
             await (self._reload(None) if rows is None else self._look(rows))
         elif self._behind and isinstance(message, TimerFired):
             self._catch_up()
@@ -126,10 +129,16 @@ class Customer(AsyncioActor):
             await self._handle(_looked(rows))
 
     async def _handle(self, event: Event) -> None:
-        if await self._apply(event):
-            self._perform()
+        stepped_at = self._office.world.clock.monotonic()
+        try:
+            kept = await self._apply(event)
+        except StoreUnavailableError:
+            kept = False  # or stored all the same: the rows will tell
+        if kept:
+            self._perform(stepped_at)
         else:
-            await self._reload(event)
+            # Rows that were looked at are older than those that are read now.
+            await self._reload(None if isinstance(event, Looked) else event)
 
     async def _apply(self, event: Event) -> bool:
         """Step and commit; False if memory no longer knows the truth."""
@@ -144,11 +153,7 @@ class Customer(AsyncioActor):
     async def _commit(self, writes: Writes) -> bool:
         world = self._office.world
         world.probe.committing(writes)
-        try:
-            committed = await world.journal.commit(writes)
-        except StoreUnavailableError:
-            return False
-        if not committed:
+        if not await world.journal.commit(writes):
             world.probe.commit_lost()
             return False
         world.probe.committed(writes)
@@ -157,50 +162,49 @@ class Customer(AsyncioActor):
         return True
 
     async def _reload(self, in_hand: Event | None) -> None:
-        rows = await self._read()
-        if rows is not None:
-            await self._restart(rows, in_hand)
+        await self._restart(await self._read(), in_hand)
 
     async def _read(self) -> Rows | None:
         """Read this conversation's rows, however long the store is away."""
-        pause_seconds = 0.1
+        patience = _Patience(self._office.world.clock)
         while True:
             try:
                 return (await self._office.world.journal.load([self.key])).get(self.key)
             except StoreUnavailableError:
-                await sleep(self._office.world.clock, pause_seconds)
-                pause_seconds = min(pause_seconds * 2, RETRY_SECONDS_MAX)
+                await patience.wait()
 
-    async def _restart(self, rows: Rows, in_hand: Event | None) -> None:
-        """Resume, step every row that was read, and only then the event in hand."""
-        for _ in range(LOST_RACES_MAX):
-            if rows.fenced:
-                self.state = None
-                self._office.performer.perform(self.key, (), 0)
-                self._office.look_later(self.key)
-                return
-            if await self._relive(rows, in_hand):
-                self._perform()
-                return
-            found = await self._read()
-            if found is None:
-                return
-            rows = found
-        raise AssertionError("this step loses every race")
+    async def _restart(self, rows: Rows | None, in_hand: Event | None) -> None:
+        """Live again from the rows; a race that is lost meanwhile is another restart."""
+        patience = _Patience(self._office.world.clock)
+        losses = 0
+        while rows is not None and not rows.fenced:
+            stepped_at = self._office.world.clock.monotonic()
+            try:
+                if await self._relive(rows, in_hand):
+                    self._perform(stepped_at)
+                    return
+                losses += 1
+            except StoreUnavailableError:
+                # Readable and not writable: no race, and no reason to hurry.
+                await patience.wait()
+            if losses == LOST_RACES_MAX:
+                raise AssertionError("this step loses every race")
+            rows = await self._read()
+        self.state = None
+        self._office.performer.perform(self.key, (), 0)
+        if rows is not None:
+            self._office.look_later(self.key)
 
     async def _relive(self, rows: Rows, in_hand: Event | None) -> bool:
-        office = self._office
-        rules = office.world.businesses.rules(self.key.business_id, rows.tags)
+        """Resume, step every row that was read, what was interrupted, and the event in hand."""
+        rules = self._office.world.businesses.rules(self.key.business_id, rows.tags)
         self.state = resume(rows, rules).state
-        events: list[Event] = [_looked(rows)]
-        if lost := self._interrupted(in_hand):
-            events.insert(0, Interrupted(lost))
-        if in_hand is not None:
-            events.append(in_hand)
-        for event in events:
-            if not await self._apply(event):
-                return False
-        return True
+        lost = self._interrupted(in_hand)
+        if not await self._apply(_looked(rows)):
+            return False
+        if lost and not await self._apply(Interrupted(lost)):
+            return False
+        return in_hand is None or await self._apply(await self._renewed(in_hand))
 
     def _interrupted(self, in_hand: Event | None) -> frozenset[EffectKey]:
         """Return what a former life had under way and nobody will report on."""
@@ -209,19 +213,42 @@ class Customer(AsyncioActor):
         return frozenset(
             effect.key
             for effect in wanted(self.state)
-            if isinstance(effect, Ask | Send) and effect.key not in known
+            if not isinstance(effect, WakeAt) and effect.key not in known
         )
 
-    def _perform(self) -> None:
+    async def _renewed(self, in_hand: Event) -> Event:
+        """Return it as of now: a recall's result carries rows of ours, which may be old by now.
+
+        Those stored since would be stored twice, or lose the race again each time.
+        """
         assert self.state is not None
-        committed_at = self._office.world.clock.monotonic()
+        if isinstance(in_hand, HistoryRecalled):
+            for effect in wanted(self.state):
+                if isinstance(effect, Recall) and effect.key in _answers(in_hand):
+                    return await self._office.performer.with_rows(self.key, effect, in_hand)
+        return in_hand
+
+    def _perform(self, stepped_at: float) -> None:
+        assert self.state is not None
         reported = self._reported()
         effects = tuple(effect for effect in wanted(self.state) if effect.key not in reported)
-        self._office.performer.perform(self.key, effects, committed_at)
+        self._office.performer.perform(self.key, effects, stepped_at)
 
     def _reported(self) -> frozenset[EffectKey]:
         """Return the effects whose results wait to be stepped: done, though still wanted."""
         return frozenset(key for message in self.mailbox for key in _answers(message))
+
+
+class _Patience:
+    """Pauses between tries while the store is away, each longer than the one before."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seconds = RETRY_SECONDS_MIN
+
+    async def wait(self) -> None:
+        await sleep(self._clock, self._seconds)
+        self._seconds = min(self._seconds * 2, RETRY_SECONDS_MAX)
 
 
 def _looked(rows: Rows) -> Looked:

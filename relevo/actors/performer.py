@@ -2,7 +2,8 @@
 
 What a state wants is compared with what is under way for its customer: the missing is started, the
 unwanted stopped. Results go back to the customer as events. A send or an AI call starts only within
-5 s of its commit, waiting included, for after its deadline another process may take it up.
+5 s of the step that wanted it, its commit and all waiting included: its deadline counts from that
+step too, and after it the customer looks for the send, or another process takes it up.
 """
 
 from collections.abc import Awaitable, Callable
@@ -35,7 +36,10 @@ from relevo.tasks import Running, Tasks
 from relevo.turns import RecallStatus
 
 START_WITHIN_SECONDS = 5.0
-"""A committed send or AI call that could not start by then is not started any more."""
+"""A send or AI call that could not start so soon after its step is not started any more.
+
+With the 15 s that an adapter gives a send at most, it is over when its deadline of 20 s passes.
+"""
 
 THREAD_MAX = 20
 """Messages a new conversation at the AI is seeded with; more than 20 cannot be given at once."""
@@ -78,10 +82,8 @@ class Performer:
         """Return the effects that are under way for a customer."""
         return frozenset(self._under_way.get(key, ()))
 
-    def perform(
-        self, key: ConversationKey, effects: tuple[Effect, ...], committed_at: float
-    ) -> None:
-        """Have exactly these under way. `committed_at` is the monotonic time of their commit."""
+    def perform(self, key: ConversationKey, effects: tuple[Effect, ...], stepped_at: float) -> None:
+        """Have exactly these under way; `stepped_at` is the monotonic time before their step."""
         under_way = self._under_way.get(key, {})
         desired = {effect.key for effect in effects}
         for effect_key in [k for k in under_way if k not in desired]:
@@ -94,16 +96,25 @@ class Performer:
         for effect in effects:
             if not isinstance(effect, WakeAt) and effect.key not in under_way:
                 under_way[effect.key] = self._tasks.spawn(
-                    self._run(key, effect, committed_at), type(effect).__name__
+                    self._run(key, effect, stepped_at), type(effect).__name__
                 )
         if under_way:
             self._under_way[key] = under_way
         else:
             self._under_way.pop(key, None)
 
-    async def _run(self, key: ConversationKey, effect: Effect, committed_at: float) -> None:
+    async def with_rows(
+        self, key: ConversationKey, recall: Recall, event: HistoryRecalled
+    ) -> HistoryRecalled:
+        """Return the result of a recall with our own rows of its window, as they are stored now."""
+        since = min([recall.since, *(i.event_at for i in event.items if i.event_at)])
+        journal = self._world.journal
+        rows = await self._patiently(lambda: journal.window(key, since - PROOF_OVERLAP))
+        return replace(event, rows=rows)
+
+    async def _run(self, key: ConversationKey, effect: Effect, stepped_at: float) -> None:
         try:
-            event = await self._observed(key, effect, committed_at)
+            event = await self._observed(key, effect, stepped_at)
         except Exception:
             # A bug, and reported as one; the customer must hear of it all the same.
             self._bring_home(key, effect, _broken(effect, self._world.clock.now()))
@@ -117,12 +128,12 @@ class Performer:
             self._under_way.pop(key, None)
         self._tell(key, event)
 
-    async def _observed(self, key: ConversationKey, effect: Effect, committed_at: float) -> Event:
+    async def _observed(self, key: ConversationKey, effect: Effect, stepped_at: float) -> Event:
         started = self._world.clock.monotonic()
         self._world.probe.effect_starting(effect)
         outcome = "cancelled"
         try:
-            event = await self._performed(key, effect, committed_at)
+            event = await self._performed(key, effect, stepped_at)
             outcome = _word(event)
         except Exception:
             outcome = "broken"
@@ -132,23 +143,23 @@ class Performer:
             self._world.probe.effect_finished(effect, seconds, outcome)
         return event
 
-    async def _performed(self, key: ConversationKey, effect: Effect, committed_at: float) -> Event:
+    async def _performed(self, key: ConversationKey, effect: Effect, stepped_at: float) -> Event:
         match effect:
             case Recall():
                 return await self._recall(key, effect)
             case EnsureConversation():
-                return await self._ensure(key, effect, committed_at)
+                return await self._ensure(key, effect, stepped_at)
             case Ask():
-                return await self._ask(key, effect, committed_at)
+                return await self._ask(key, effect, stepped_at)
             case Send():
-                return await self._send(key, effect, committed_at)
+                return await self._send(key, effect, stepped_at)
             case WakeAt():
                 raise AssertionError("alarms are set, not run")
             case _:
                 assert_never(effect)
 
-    def _is_late(self, committed_at: float) -> bool:
-        return self._world.clock.monotonic() - committed_at > START_WITHIN_SECONDS
+    def _is_late(self, stepped_at: float) -> bool:
+        return self._world.clock.monotonic() - stepped_at > START_WITHIN_SECONDS
 
     async def _recall(self, key: ConversationKey, effect: Recall) -> Event:
         channel = self._world.businesses.channel(key.business_id, effect.channel_id)
@@ -156,21 +167,20 @@ class Performer:
         history = await channel.history(effect.address, effect.since, urgent=effect.urgent)
         journal = self._world.journal
         ids = await self._patiently(lambda: journal.reserve(len(history.items)))
-        since = min([effect.since, *(i.event_at for i in history.items if i.event_at)])
-        rows = await self._patiently(lambda: journal.window(key, since - PROOF_OVERLAP))
         items = tuple(
             replace(item, id=message_id)
             for item, message_id in zip(history.items, ids, strict=True)
         )
-        return HistoryRecalled(
-            effect.turn_id, effect.attempt, history.status, known_to, items, rows, history.reason
+        recalled = HistoryRecalled(
+            effect.turn_id, effect.attempt, history.status, known_to, items, reason=history.reason
         )
+        return await self.with_rows(key, effect, recalled)
 
     async def _ensure(
-        self, key: ConversationKey, effect: EnsureConversation, committed_at: float
+        self, key: ConversationKey, effect: EnsureConversation, stepped_at: float
     ) -> Event:
         told = await self._patiently(lambda: self._world.journal.told(key, THREAD_MAX))
-        if self._is_late(committed_at):
+        if self._is_late(stepped_at):
             return _too_late(effect)
         seed = prompt.seed(told)
         answer = await self._world.businesses.assistant(key.business_id).ensure(seed)
@@ -178,14 +188,14 @@ class Performer:
             return AnswerFailed(effect.turn_id, effect.attempt, answer.failure, answer.reason)
         return ConversationEnsured(effect.turn_id, effect.attempt, answer)
 
-    async def _ask(self, key: ConversationKey, effect: Ask, committed_at: float) -> Event:
+    async def _ask(self, key: ConversationKey, effect: Ask, stepped_at: float) -> Event:
         turn = effect.turn
         asked = self._world.clock.monotonic()
         journal = self._world.journal
         told: tuple[Message, ...] = ()
         if effect.ai_conversation is None:
             told = await self._patiently(lambda: journal.told(key, LOCAL_THREAD_MAX))
-        if self._is_late(committed_at):
+        if self._is_late(stepped_at):
             return _too_late(effect)
         question = prompt.build(turn, effect.messages, effect.missed, effect.timezone, told)
         assistant = self._world.businesses.assistant(key.business_id)
@@ -204,8 +214,8 @@ class Performer:
             replace(answer.cost, seconds=seconds),
         )
 
-    async def _send(self, key: ConversationKey, effect: Send, committed_at: float) -> Event:
-        if self._is_late(committed_at):
+    async def _send(self, key: ConversationKey, effect: Send, stepped_at: float) -> Event:
+        if self._is_late(stepped_at):
             return _too_late(effect)
         part = effect.part
         channel = self._world.businesses.channel(key.business_id, effect.channel_id)
