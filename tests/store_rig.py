@@ -71,6 +71,14 @@ class Desk:
         """Return the version of the only conversation."""
         return int(await self.value("SELECT version FROM conversation"))
 
+    async def people(self) -> list[set[str]]:
+        """Return what was said in each conversation."""
+        rows = await self.rows(
+            "SELECT array_agg(m.body) AS said FROM conversation AS c LEFT JOIN message AS m"
+            " ON m.conversation_id = c.id GROUP BY c.id"
+        )
+        return [set(row["said"]) for row in rows]
+
     async def know_from_history(self, message_id: int, key: str, *, told: bool) -> None:
         """Have a customer's message in the first conversation that only the history brought."""
         await self.rows(

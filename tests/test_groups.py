@@ -13,7 +13,7 @@ from tests.fakes.clock import settle, until
 class Bank:
     """Flushes when it is let; doubles numbers, raises what it is given, refuses negative ones."""
 
-    def __init__(self, *, batch_max: int = 3, flights_max: int = 1) -> None:
+    def __init__(self, *, batch_max: int = 3, flights_max: int = 1, weight_max: int = 99) -> None:
         self.batches: list[list[int]] = []
         self.open = asyncio.Event()
         self.under_way = 0
@@ -22,7 +22,12 @@ class Bank:
         self.failures: list[BaseException] = []
         self.tasks = Tasks(self.failures.append)
         self.group = GroupCommit[int, int](
-            self._flush, self.tasks, batch_max=batch_max, flights_max=flights_max
+            self._flush,
+            self.tasks,
+            batch_max=batch_max,
+            flights_max=flights_max,
+            weigh=abs,
+            weight_max=weight_max,
         )
 
     async def _flush(self, items: Sequence[int]) -> Sequence[int | BaseException]:
@@ -50,6 +55,17 @@ async def test_a_batch_has_a_bound_and_keeps_the_order() -> None:
     bank.open.set()
     await bank.submit(*range(8))
     assert bank.batches == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+async def test_heavy_items_make_small_batches_and_the_heaviest_goes_alone() -> None:
+    bank = Bank(batch_max=9, weight_max=10)
+    waiting = bank.submit(4, 6, 1, 9, 2, 11, 3)
+    await until(lambda: bank.under_way == 1)
+    assert bank.group.weight == 1 + 9 + 2 + 11 + 3
+    bank.open.set()
+    assert await waiting == [8, 12, 2, 18, 4, 22, 6]
+    assert bank.batches == [[4, 6], [1, 9], [2], [11], [3]]
+    assert bank.group.weight == 0
 
 
 async def test_who_comes_while_a_batch_is_under_way_joins_the_next() -> None:

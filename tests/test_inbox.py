@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from relevo.messages import Address, Author, InboundMessage, NewContact, Receipt, StatusUpdate
+from relevo.messages import Address, Author, InboundMessage, Receipt, StatusUpdate
 from relevo.store.embedded import DatabaseUrls
+from relevo.store.inbox import WAITING_BYTES_MAX, WAITING_MAX
 from relevo.store.inspection import audit
+from tests.fakes.clock import until
 from tests.store_rig import BUSINESS, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
 
 pytestmark = pytest.mark.postgres
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.postgres
 BATCHES = 60
 CUSTOMERS = 25
 MESSAGES = 240
+MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -113,85 +116,6 @@ async def test_a_providers_clock_may_run_ahead_by_a_minute_and_no_more(store: De
     }
 
 
-async def test_an_event_without_a_phone_finds_the_conversation_of_its_phone(store: Desk) -> None:
-    both = (Address("phone", PHONE), bsuid("US.1"))
-    await store.deliver(said("Hola", addresses=both))
-    await store.deliver(said("Busco mesa", addresses=both[1:]))
-    await store.deliver(said("Para dos", addresses=both[:1]))
-    assert await people(store) == [{"Hola", "Busco mesa", "Para dos"}]
-
-
-BOTH = (Address("phone", PHONE), bsuid("US.1"))
-
-
-@pytest.mark.parametrize("again", [False, True], ids=["a new message", "a redelivery"])
-async def test_an_address_that_is_learned_later_leads_to_the_same_conversation(
-    store: Desk,
-    again: bool,  # noqa: FBT001  (parametrised)
-) -> None:
-    await store.deliver(said("Hola", "w1", addresses=BOTH[:1]))
-    await store.deliver(said("Hola", "w1" if again else "w2", addresses=BOTH))
-    await store.deliver(said("Para dos", "w3", addresses=BOTH[1:]))
-    assert await people(store) == [{"Hola", "Para dos"}]
-
-
-async def test_a_phone_that_is_learned_later_leads_to_the_same_conversation(store: Desk) -> None:
-    await store.deliver(said("Hola", addresses=BOTH[1:]))
-    await store.deliver(NewContact(BOTH), said("Busco mesa", addresses=BOTH))
-    await store.deliver(said("Para dos", addresses=BOTH[:1]))
-    assert await people(store) == [{"Hola", "Busco mesa", "Para dos"}]
-
-
-async def test_what_one_batch_teaches_holds_for_the_rest_of_it(store: Desk) -> None:
-    await store.deliver(said("Hola", addresses=BOTH[:1]))
-    await store.deliver(said("Busco mesa", addresses=BOTH), said("Para dos", addresses=BOTH[1:]))
-    assert await people(store) == [{"Hola", "Busco mesa", "Para dos"}]
-
-
-@pytest.mark.parametrize("order", [1, -1], ids=["phone first", "phone last"])
-async def test_twins_in_one_batch_are_reached_under_the_addresses_of_both(
-    store: Desk, order: int
-) -> None:
-    twins = [said("Hola", "w1", addresses=(address,)) for address in BOTH]
-    await store.deliver(*twins[::order])
-    assert await store.value("SELECT canonical_key FROM conversation") == f"phone:hotel:{PHONE}"
-    assert await store.value("SELECT address_value FROM message") == PHONE
-    for number, address in enumerate(BOTH):
-        await store.deliver(said(f"otro {number}", addresses=(address,)))
-    assert await people(store) == [{"Hola", "otro 0", "otro 1"}]
-
-
-async def test_an_address_of_somebody_else_stays_with_them(store: Desk) -> None:
-    await store.deliver(said("Hola", addresses=BOTH[:1]), said("Soy otra", addresses=BOTH[1:]))
-    await store.deliver(said("Busco mesa", addresses=BOTH))
-    await store.deliver(said("Para dos", addresses=BOTH[1:]))
-    assert {frozenset(said) for said in await people(store)} == {
-        frozenset({"Hola", "Busco mesa"}),
-        frozenset({"Soy otra", "Para dos"}),
-    }
-
-
-async def test_a_phone_is_one_person_in_every_spelling(store: Desk) -> None:
-    for spelling in (PHONE, "50370000001", "7000 0001", "+503 7000-0001"):
-        await store.deliver(said(spelling, addresses=(Address("phone", spelling),)))
-    assert await store.value("SELECT count(*) FROM conversation") == 1
-    assert await store.value("SELECT canonical_key FROM conversation") == f"phone:hotel:{PHONE}"
-
-
-@pytest.mark.parametrize("known", [False, True], ids=["stranger", "known"])
-async def test_a_contact_that_the_provider_calls_new_is_marked(store: Desk, known: bool) -> None:  # noqa: FBT001  (parametrised)
-    both = (Address("phone", PHONE), bsuid("US.1"))
-    if known:
-        await store.deliver(said("Hola", addresses=both[:1]))
-    await store.deliver(said("Otro", addresses=phone(2)))
-    await store.deliver(NewContact(both), NewContact(both))
-    rows = await store.rows("SELECT canonical_key, new_contact FROM conversation")
-    assert {row["canonical_key"]: row["new_contact"] for row in rows} == {
-        f"phone:hotel:{PHONE}": True,
-        "phone:hotel:+50370000002": False,
-    }
-
-
 async def test_statuses_only_go_up_and_come_under_any_id(store: Desk) -> None:
     await store.deliver(said("Hola", "wamid.1", "a1", author=Author.ASSISTANT))
     seen = []
@@ -251,6 +175,21 @@ async def test_a_stored_message_is_looked_at_also_when_its_batch_fails_after_it(
     assert len(store.woken) == 1
 
 
+@pytest.mark.parametrize(
+    ("count", "body"),
+    [
+        pytest.param(WAITING_MAX, b"", id="many"),
+        pytest.param(WAITING_BYTES_MAX // MIB, b" " * MIB, id="large"),
+    ],
+)
+async def test_so_much_may_wait_and_no_more(store: Desk, count: int, body: bytes) -> None:
+    waiting = asyncio.gather(*(store.deliver(body=body) for _ in range(count)))
+    assert not store.inbox.full
+    await until(lambda: store.inbox.full)
+    await waiting
+    assert not store.inbox.full
+
+
 async def test_twenty_first_contacts_delivered_four_times_are_one_conversation(
     database: DatabaseUrls,
 ) -> None:
@@ -266,7 +205,7 @@ async def test_twenty_first_contacts_delivered_four_times_are_one_conversation(
         store = processes[0]
         assert sum(len(r.stored) for r in receipts) == 20
         assert sum(r.duplicates for r in receipts) == 60
-        assert await people(store) == [{f"mensaje {n}" for n in range(20)}]
+        assert await store.people() == [{f"mensaje {n}" for n in range(20)}]
         assert await sound(store)
 
 
@@ -305,7 +244,7 @@ async def expect_everything_once(
     stored = [m.body for receipt in receipts for m in receipt.stored]
     assert sorted(stored) == sorted(f"mensaje {n}" for n in range(MESSAGES))
     assert sum(r.duplicates for r in receipts) == delivered_count - MESSAGES
-    assert sorted(map(sorted, await people(store))) == sorted(
+    assert sorted(map(sorted, await store.people())) == sorted(
         sorted(f"mensaje {n}" for n in range(customer, MESSAGES, CUSTOMERS))
         for customer in range(CUSTOMERS)
     )
@@ -318,15 +257,6 @@ async def expect_everything_once(
 
 async def keys_of(store: Desk) -> set[str]:
     return {row["key"] for row in await store.rows("SELECT key FROM message_key")}
-
-
-async def people(store: Desk) -> list[set[str]]:
-    """Return what was said in each conversation."""
-    rows = await store.rows(
-        "SELECT array_agg(m.body) AS said FROM conversation AS c LEFT JOIN message AS m"
-        " ON m.conversation_id = c.id GROUP BY c.id"
-    )
-    return [set(row["said"]) for row in rows]
 
 
 async def sound(store: Desk) -> bool:

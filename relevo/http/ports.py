@@ -9,8 +9,8 @@ class Inbox(Protocol):
     """Where deliveries are kept before they are answered."""
 
     @property
-    def depth(self) -> int:
-        """Return how many deliveries wait to be written."""
+    def full(self) -> bool:
+        """Tell whether so much waits to be written that nothing more should be taken."""
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Commit everything in one body; `StoreUnavailableError` if nothing is certain."""

@@ -23,9 +23,6 @@ from relevo.messages import Delivery, Receipt, StatusUpdate
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """The largest payload any provider announces is 3 MB."""
 
-WAITING_MAX = 20_000
-"""Deliveries that wait for the database before more are refused; a few hundred MB of bodies."""
-
 RETRY_AFTER_SECONDS = "5"
 
 
@@ -58,7 +55,7 @@ class Webhooks:
             return "too_large", _said(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
         if not channel.authenticate(WebhookRequest(request.headers, request.query, body)):
             return "unauthorized", _said(401, "the secret is missing or wrong")
-        if self.inbox.depth >= WAITING_MAX:
+        if self.inbox.full:
             return "overloaded", _later("too many deliveries wait for the database")
         delivery = Delivery(
             channel.business_id,

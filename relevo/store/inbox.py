@@ -38,6 +38,15 @@ if TYPE_CHECKING:
 BATCH_MAX = 500
 """Deliveries a transaction: more gain nothing, and a refused row costs its batch more halvings."""
 
+BATCH_BYTES_MAX = 64 * 1024 * 1024
+"""Bodies of a transaction; as much again goes over the wire should all of them be unreadable."""
+
+WAITING_MAX = 20_000
+"""Deliveries that wait for the database before no more are taken: seconds of its work."""
+
+WAITING_BYTES_MAX = 256 * 1024 * 1024
+"""Bodies that wait; with the batches under way no more than 450 MB of them are held."""
+
 FLIGHTS_MAX = 3
 """Batches being written while the next one is put together; a connection each."""
 
@@ -74,13 +83,18 @@ class Inbox:
         self._wake = wake
         self._sql = statements("ingest")
         self._group = GroupCommit[Delivery, Receipt](
-            self._flush, tasks, batch_max=BATCH_MAX, flights_max=FLIGHTS_MAX
+            self._flush,
+            tasks,
+            batch_max=BATCH_MAX,
+            flights_max=FLIGHTS_MAX,
+            weigh=lambda delivery: len(delivery.body),
+            weight_max=BATCH_BYTES_MAX,
         )
 
     @property
-    def depth(self) -> int:
-        """Return how many deliveries wait to be written."""
-        return self._group.depth
+    def full(self) -> bool:
+        """Tell whether so much waits to be written that nothing more should be taken."""
+        return self._group.depth >= WAITING_MAX or self._group.weight >= WAITING_BYTES_MAX
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Commit everything in one body.
