@@ -11,7 +11,7 @@ from relevo.messages import Author, ConversationKey, HistoryItem
 from relevo.outcomes import Accepted, Answer, History, NoAnswer, NotAccepted
 from relevo.turns import PartState, RecallStatus
 from relevo.writes import Writes
-from tests.actors_outside import QUIET_SECONDS, RULES, closed
+from tests.actors_outside import QUIET_SECONDS, RULES, Door, closed
 from tests.actors_rig import Hotel, after_passes
 from tests.fakes.clock import until
 
@@ -89,6 +89,59 @@ async def test_a_recall_of_a_former_life_is_simply_asked_again(hotel: Hotel) -> 
         await next_life.quiet()
     assert len(hotel.line.asked) == 2
     assert hotel.line.sent == ["Reply 1"]
+
+
+# A question of a former life has its whole time again, however long nobody was there.
+
+AWAY_SECONDS = 130
+
+
+async def lives_again_and_waits(hotel: Hotel, door: Door) -> None:
+    """End a life while somebody waits at a door; another one begins late and waits there too."""
+    await hotel.reaches(door)
+    await hotel.dies()
+    await hotel.advance(AWAY_SECONDS)
+    async with Hotel(hotel.outside) as next_life:
+        await next_life.supervisor.take_over()
+        await next_life.advance(5)
+        door.open()
+        await next_life.advance(60)
+
+
+async def test_an_interrupted_recall_is_not_overdue_when_it_is_asked_again(hotel: Hotel) -> None:
+    hotel.outside.configured.own_rules = replace(RULES, first_contact_lookback_seconds=3600)
+    hotel.customer("Hola")
+    hotel.line.recalling.closed = True
+    await hotel.advance(QUIET_SECONDS)
+    await lives_again_and_waits(hotel, hotel.line.recalling)
+    assert len(hotel.line.asked) == 2
+    assert [turn.recall for turn in hotel.probe.turns] == [RecallStatus.COMPLETE]
+    assert hotel.line.sent == ["Reply 1"]
+
+
+async def test_an_interrupted_conversation_is_not_overdue_when_it_is_made_again(
+    hotel: Hotel,
+) -> None:
+    hotel.outside.configured.own_rules = replace(RULES, ai_conversations=True)
+    hotel.customer("Hola")
+    hotel.ai.ensuring.closed = True
+    await hotel.advance(QUIET_SECONDS)
+    await lives_again_and_waits(hotel, hotel.ai.ensuring)
+    assert hotel.ai.ensured == 2
+    assert hotel.line.sent == ["Reply 1"]
+
+
+async def test_an_interrupted_look_for_a_send_is_not_overdue_when_it_is_asked_again(
+    hotel: Hotel,
+) -> None:
+    key = hotel.customer("Hola")
+    hotel.line.outcome = NotAccepted(SendFailure.UNKNOWN, "timeout")
+    hotel.line.recalling.closed = True
+    await hotel.advance(QUIET_SECONDS)
+    hotel.line.story = History(RecallStatus.COMPLETE, (sent_item(hotel, key),))
+    await lives_again_and_waits(hotel, hotel.line.recalling)
+    assert hotel.line.sent == ["Reply 1"], "it had arrived, and nobody sent it again unseen"
+    assert hotel.state_of(key) == "answered"
 
 
 # A result that waits in the mailbox: its effect is neither under way nor stepped.
