@@ -11,12 +11,12 @@ from relevo.answering import begin
 from relevo.context import as_context
 from relevo.ending import Ending, end, later, settle, with_agents_seen
 from relevo.events import Looked
-from relevo.matching import absorb
+from relevo.matching import absorb, without_duplicates
 from relevo.messages import Message, Source, Untold
 from relevo.recalling import ask_history, first_reasons, with_reasons
 from relevo.states import Gathering, State, burst, late, split_by_colleague
 from relevo.turns import Conversation, Outcome, Rules, Stage, Turn, Verdict
-from relevo.writes import Absorbed, Writes
+from relevo.writes import Writes
 
 Decision = tuple[State, Writes | None]
 
@@ -34,7 +34,7 @@ def read(rules: Rules, conversation: Conversation, event: Looked, taken: frozens
     """Understand rows that were read: rows that are one message become one, late ones context."""
     conversation = replace(conversation, new_contact=event.new_contact)
     absorbed = absorb(event.untold, event.witnesses, taken)
-    untold = _after(absorbed, event.untold)
+    untold = without_duplicates(event.untold, absorbed)
     late_ids = late(untold, conversation, rules, taken)
     if not absorbed and not late_ids:
         return Reading(conversation, untold, None)
@@ -66,17 +66,6 @@ def close(state: Gathering, now: datetime) -> Decision:
     if not turn.recall_reasons:
         return begin(rules, untold, writes, now)
     return ask_history(rules, untold, turn, now, writes)
-
-
-def _after(absorbed: tuple[Absorbed, ...], untold: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return the rows as they are once these pairs have become one row each."""
-    gone = {pair.duplicate for pair in absorbed}
-    confirmed = {pair.kept for pair in absorbed if pair.by_webhook}
-    return tuple(
-        replace(m, source=Source.WEBHOOK) if m.id in confirmed and m.source is Source.HISTORY else m
-        for m in untold
-        if m.id not in gone
-    )
 
 
 def _judged(

@@ -6,7 +6,7 @@ proves at most one row.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from relevo.messages import Author, HistoryItem, Message, Source, Untold, correlation_key
@@ -106,6 +106,19 @@ def absorb(
         else:
             absorbed.append(Absorbed(duplicate=message.id, kept=row.id, by_webhook=True))
     return tuple(absorbed)
+
+
+def without_duplicates(
+    messages: tuple[Message, ...], absorbed: tuple[Absorbed, ...]
+) -> tuple[Message, ...]:
+    """Return the rows as they are once each of these pairs has become one."""
+    gone = {pair.duplicate for pair in absorbed}
+    confirmed = {pair.kept for pair in absorbed if pair.by_webhook}
+    return tuple(
+        replace(m, source=Source.WEBHOOK) if m.id in confirmed and m.source is Source.HISTORY else m
+        for m in messages
+        if m.id not in gone
+    )
 
 
 def same_text(one: str, other: str) -> bool:

@@ -12,7 +12,7 @@ from relevo.answering import started
 from relevo.ending import Ending, end
 from relevo.events import HistoryRecalled, Looked, SendAccepted, SendFailed, SendFailure
 from relevo.gathering import read
-from relevo.matching import find_send
+from relevo.matching import find_send, without_duplicates
 from relevo.states import Sending, State, colleague, current_part
 from relevo.turns import Outcome, Part, PartState, RecallStatus
 from relevo.writes import Writes
@@ -32,7 +32,13 @@ def look(state: Sending, event: Looked) -> Decision:
     """Take in the rows; a colleague's message cancels the parts that have not left."""
     taken = frozenset(state.turn.message_ids)
     reading = read(state.rules, state.conversation, event, taken)
-    state = replace(state, conversation=reading.conversation, untold=reading.untold)
+    absorbed = reading.writes.absorbed if reading.writes is not None else ()
+    state = replace(
+        state,
+        conversation=reading.conversation,
+        untold=reading.untold,
+        told=without_duplicates(state.told, absorbed),
+    )
     first = current_part(state.parts)
     unsent = [p for p in state.parts if p.state is PartState.PENDING and p is not first]
     if not unsent or not _colleague_followed(state):

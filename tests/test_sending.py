@@ -260,3 +260,14 @@ def test_a_looked_event_without_rows_is_taken_as_it_is() -> None:
     story.expect(state=Sending, parts=["sending", "pending"])
     assert story.wanted(Send)
     assert not [e for e in story.last.effects if isinstance(e, Recall)]
+
+
+def test_a_message_that_a_webhook_confirms_while_it_is_answered_is_so_in_memory_too() -> None:
+    story = Script().clock("10:30:00")
+    story.customer("Cual era mi reserva?")
+    story.wait(35).recalled(item("10:30:01", Author.CUSTOMER, "La del lunes", "h1"))
+    story.answers("La 77").expect(messages=["Cual era mi reserva?", "La del lunes"])
+    story.customer("La del lunes", key="w1", event_at="10:30:01")
+    in_memory = story.state
+    story.restarts(interrupted=False)
+    assert story.state == in_memory
