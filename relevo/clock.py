@@ -27,6 +27,10 @@ class Clock(Protocol):
         """Call `callback` on the running loop at `when`, or at once if it has passed."""
 
 
+EARLY_SECONDS_MAX = 0.001
+"""uvloop's timers count whole milliseconds, and may ring so much too early."""
+
+
 class SystemClock:
     """The machine's clock and the running event loop's timers."""
 
@@ -40,7 +44,9 @@ class SystemClock:
 
     def call_at(self, when: datetime, callback: Callable[[], None]) -> Alarm:
         """Call `callback` on the running loop at `when`, or at once if it has passed."""
-        delay_seconds = max(0.0, (when - self.now()).total_seconds())
+        delay_seconds = (when - self.now()).total_seconds()
+        # Who is woken before its instant sees that it has not come, and would ask again at once.
+        delay_seconds = delay_seconds + EARLY_SECONDS_MAX if delay_seconds > 0 else 0
         return asyncio.get_running_loop().call_later(delay_seconds, callback)
 
 

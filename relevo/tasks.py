@@ -36,13 +36,23 @@ class Tasks:
         return task
 
     async def cancel(self) -> None:
-        """Cancel everything that runs, and wait for it."""
-        running = [task for task in self._running if task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """Cancel everything that runs, also what is started meanwhile, and wait for it."""
+        while running := self._others():
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _others(self) -> list[asyncio.Task[Any]]:
+        own = asyncio.current_task()
+        return [task for task in self._running if task is not own and not task.done()]
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_failure(error)
+
+
+def is_stopped() -> bool:
+    """Tell whether somebody stops the running task, and not what it waited for was given up."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
