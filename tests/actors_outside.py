@@ -51,6 +51,11 @@ class Door:
         self.closed = False
         self.release()
 
+    def give_up(self) -> None:
+        """Cancel what callers wait for; nobody cancels the callers."""
+        for caller in self._waiting:
+            caller.cancel()
+
     def release(self) -> None:
         """Let those go who wait now; who comes later waits."""
         waiting, self._waiting = self._waiting, []

@@ -325,6 +325,22 @@ async def test_an_effect_that_breaks_is_reported_and_still_comes_back(
 
 
 @by_class
+async def test_an_effect_whose_work_was_given_up_still_comes_back(
+    desk: Desk, effect: Effect
+) -> None:
+    door = desk.door_of(effect)
+    door.closed = True
+    desk.perform(effect)
+    await until(lambda: door.waiting == 1)
+    door.give_up()
+    await desk.told_of(1)
+    assert desk.performer.in_flight == 0
+    await settle()
+    assert len(desk.failures) == 1
+    desk.failures.clear()
+
+
+@by_class
 async def test_a_probe_that_breaks_silences_nobody(desk: Desk, effect: Effect) -> None:
     desk.outside.probe.failure = bug = RuntimeError("a bug in the metrics")
     desk.perform(effect)

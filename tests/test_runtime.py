@@ -20,11 +20,14 @@ class Clerk(AsyncioActor):
         super().__init__()
         self.heard: list[Any] = []
         self.left: list[str] = []
+        self.work: asyncio.Future[None] | None = None
         self.closed = asyncio.Event()
         self.closed.set()
 
     async def on_receive(self, message: Any) -> Any:
         await self.closed.wait()
+        if self.work is not None:
+            await self.work
         self.heard.append(message)
         if isinstance(message, Exception):
             raise message
@@ -97,6 +100,21 @@ async def test_a_failure_that_nobody_asked_for_ends_the_actor(
     await until(lambda: not clerk.busy)
     with pytest.raises(pykka.ActorDeadError):
         clerk.actor_ref.tell("too late")
+
+
+async def test_an_actor_whose_work_was_given_up_has_failed_and_does_not_fall_silent(
+    clerk: Clerk, caplog: pytest.LogCaptureFixture
+) -> None:
+    work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    clerk.actor_ref.tell("one")
+    await until(lambda: clerk.heard == ["one"])
+    clerk.work = work
+    clerk.actor_ref.tell("two")
+    await settle()
+    work.cancel()
+    await until(lambda: not clerk.busy)
+    assert clerk.left == ["failed"]
+    assert "Unhandled exception" in caplog.text
 
 
 async def test_an_asker_that_went_away_harms_nobody(clerk: Clerk, tasks: Tasks) -> None:

@@ -6,6 +6,7 @@ unwanted stopped. Results go back to the customer as events. A send or an AI cal
 step too, and after it the customer looks for the send, or another process takes it up.
 """
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,7 +33,7 @@ from relevo.events import (
 from relevo.messages import ConversationKey, Message
 from relevo.outcomes import Accepted, Answer, NoAnswer
 from relevo.states import PROOF_OVERLAP
-from relevo.tasks import Running, Tasks
+from relevo.tasks import Running, Tasks, is_stopped
 from relevo.turns import RecallStatus
 
 START_WITHIN_SECONDS = 5.0
@@ -115,6 +116,11 @@ class Performer:
     async def _run(self, key: ConversationKey, effect: Effect, stepped_at: float) -> None:
         try:
             event = await self._observed(key, effect, stepped_at)
+        except CancelledError as error:
+            if is_stopped():
+                raise
+            self._bring_home(key, effect, _broken(effect, self._world.clock.now()))
+            raise RuntimeError("what this effect waited for was given up") from error
         except Exception:
             # A bug, and reported as one; the customer must hear of it all the same.
             self._bring_home(key, effect, _broken(effect, self._world.clock.now()))
@@ -122,6 +128,8 @@ class Performer:
         self._bring_home(key, effect, event)
 
     def _bring_home(self, key: ConversationKey, effect: Effect, event: Event) -> None:
+        if is_stopped():
+            return  # not wanted any more, and another one may be under way in its place
         under_way = self._under_way.get(key, {})
         under_way.pop(effect.key, None)
         if not under_way:

@@ -9,6 +9,7 @@ All use of pykka's private names is in this file. What was learned the hard way:
 * `ActorRegistry` is a list that is scanned under a lock; an actor is never registered there.
 * A task cancelled before its first step never enters its body: tidying up is done in a callback.
 * `BaseException` in pykka's own loop stops every actor; cancelling a task must not.
+* A future that is cancelled cancels who awaits it: an actor that is not being stopped has failed.
 * A `tell` after a queued `stop` is taken and dropped: whoever stops an actor forgets it first.
 """
 
@@ -22,7 +23,7 @@ import pykka
 from pykka import _envelope as envelopes
 from pykka import messages
 
-from relevo.tasks import Tasks
+from relevo.tasks import Tasks, is_stopped
 
 T = TypeVar("T")
 
@@ -183,7 +184,9 @@ class AsyncioActor(pykka.Actor):
                 response = await response
             if envelope.reply_to is not None:
                 envelope.reply_to.set(response)
-        except Exception:  # noqa: BLE001  (whatever an actor raises is its own failure)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_stopped():
+                raise
             if envelope.reply_to is not None:
                 envelope.reply_to.set_exception()
                 return
