@@ -17,7 +17,6 @@ from relevo.actors.ports import Probe
 from relevo.actors.supervisor import Bounds, Supervisor
 from relevo.businesses import ConfiguredBusinesses
 from relevo.clock import Clock, SystemClock, sleep
-from relevo.errors import StoreUnavailableError
 from relevo.http.channels import ChannelAdapter
 from relevo.http.sandbox_page import PageSettings, sandbox_routes
 from relevo.http.sandbox_provider import FIRST_NUMBER, SandboxProvider, WebhookDelivery
@@ -34,6 +33,7 @@ from relevo.store.database import Database
 from relevo.store.inbox import Inbox
 from relevo.store.inspection import audit, why
 from relevo.store.journal import PostgresJournal
+from relevo.store.means import Means
 from relevo.tasks import Tasks
 
 NUMBERS = 9000
@@ -135,11 +135,12 @@ class Relevo:
         channels = open_channels(config, session, self._clock, own)
         providers = {channel.id: channel.kind for channel in config.channels}
         probe = MeteringProbe(self.instruments, log, providers)
-        supervisor = self._open_actors(database, channels, probe)
+        means = Means(database.pools, self._tasks, self._clock, probe)
+        supervisor = self._open_actors(
+            PostgresJournal(means, database.incarnation.number), channels, probe
+        )
         inbox = Inbox(
-            database.pools,
-            self._tasks,
-            self._clock,
+            means,
             regions={business.id: business.region for business in config.businesses},
             writer=database.incarnation.number,
             wake=supervisor.look,
@@ -153,13 +154,11 @@ class Relevo:
         stack.callback(self._leave)
 
     def _open_actors(
-        self, database: Database, channels: Mapping[str, ChannelAdapter], probe: Probe
+        self, journal: PostgresJournal, channels: Mapping[str, ChannelAdapter], probe: Probe
     ) -> Supervisor:
         assistants = open_assistants(self._config, self._stack)
         world = World(
-            journal=PostgresJournal(
-                database.pools, self._tasks, self._clock, database.incarnation.number
-            ),
+            journal=journal,
             businesses=ConfiguredBusinesses(self._config, channels, assistants),
             clock=self._clock,
             probe=self._options.observe(probe),
@@ -274,12 +273,13 @@ class Relevo:
 
     async def _audit_for_ever(self) -> None:
         assert self._database is not None
+        assert self._logging is not None
         while owner_url := self._database.urls.owner_url:
             await sleep(self._clock, AUDIT_SECONDS)
             try:
                 self._remainder = sum(abs(b.remainder) for b in await audit(owner_url))
-            except StoreUnavailableError:
-                continue
+            except Exception:
+                self._logging.log.warning("audit_failed", exc_info=True)
 
     def _notice(self, event: str, why: str) -> None:
         assert self._logging is not None

@@ -20,6 +20,7 @@ from relevo.store.embedded import DatabaseUrls
 from relevo.store.inbox import Inbox
 from relevo.store.incarnation import Incarnation
 from relevo.store.journal import PostgresJournal
+from relevo.store.means import Means
 from relevo.store.pools import Pools, enter, open_pools
 from relevo.tasks import Tasks
 from tests.fakes.clock import ManualClock
@@ -41,15 +42,20 @@ class Desk:
         self.tasks = Tasks(self.failures.append)
         self.incarnation = Incarnation(urls.url, self.tasks, clock)
         self.woken: list[ConversationKey] = []
+        self.operations: list[tuple[str, int]] = []
+        means = Means(pools, self.tasks, clock, self)
         self.inbox = Inbox(
-            pools,
-            self.tasks,
-            clock,
+            means,
             regions={BUSINESS: "SV", "bakery": "SV"},
             writer=self.incarnation.number,
             wake=self.woken.append,
         )
-        self.journal = PostgresJournal(pools, self.tasks, clock, self.incarnation.number)
+        self.journal = PostgresJournal(means, self.incarnation.number)
+
+    def store_operation(self, operation: str, seconds: float, rows: int) -> None:
+        """Be the store's probe."""
+        assert seconds >= 0
+        self.operations.append((operation, rows))
 
     async def deliver(
         self, *arrivals: Arrival, body: bytes = b"{}", after_seconds: float = 0

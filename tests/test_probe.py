@@ -1,6 +1,5 @@
 """What the probe makes of what the actors, the webhooks and the store tell it."""
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,6 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from relevo.actors.ports import Probe
 from relevo.clock import SystemClock
 from relevo.effects import Ask, Effect, EnsureConversation, Recall, Send, WakeAt
 from relevo.messages import Address, Author, ConversationKey, InboundMessage, Message, Source
@@ -97,14 +95,6 @@ def seen() -> Iterator[Seen]:
 def ended(turn: Turn, outcome: Outcome) -> Turn:
     ended_at = turn.closed_at + timedelta(seconds=6)
     return replace(turn, stage=Stage.ENDED, outcome=outcome, ended_at=ended_at)
-
-
-def test_the_probe_fits_the_port_of_the_actors() -> None:
-    probe: type[Probe] = MeteringProbe
-    wanted = {name: method for name, method in vars(Probe).items() if not name.startswith("_")}
-    assert wanted
-    for name, method in wanted.items():
-        assert inspect.signature(getattr(probe, name)) == inspect.signature(method), name
 
 
 def test_a_gap_found_and_an_agent_recovered_show(seen: Seen) -> None:

@@ -143,7 +143,7 @@ CONTRACT: tuple[Row, ...] = (
     _counter("commits_total", "Steps of actors, by the result of their commit.",
         result=COMMIT_RESULTS),
     _histogram("commit_group_size", "Steps of different customers in one transaction.", SIZES),
-    _histogram("store_operation_seconds", "Work of the store, waiting for a connection included.",
+    _histogram("store_operation_seconds", "Work of the store, well or badly done, waiting for a connection included; a batch is one.",
         CALLS, operation=STORE_OPERATIONS),
     _gauge("store_pool_connections", "Open connections to the database.", state=POOL_STATES),
     _gauge("store_pool_connections_max", "Connections that may be open."),

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from relevo import identity
-from relevo.clock import Clock
 from relevo.errors import StoreUnavailableError
 from relevo.messages import (
     Address,
@@ -26,14 +25,14 @@ from relevo.messages import (
 from relevo.store.batches import Columns, Placed, as_message, columns
 from relevo.store.failures import is_data_error, is_retryable
 from relevo.store.groups import GroupCommit
+from relevo.store.means import Means
 from relevo.store.pools import connected
 from relevo.store.sql import statements
-from relevo.tasks import Tasks
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from relevo.store.pools import Connection, Pools
+    from relevo.store.pools import Connection
 
 BATCH_MAX = 500
 """Deliveries a transaction: more gain nothing, and a refused row costs its batch more halvings."""
@@ -64,9 +63,7 @@ class Inbox:
 
     def __init__(
         self,
-        pools: "Pools",
-        tasks: Tasks,
-        clock: Clock,
+        means: Means,
         *,
         regions: Mapping[str, str],
         writer: Callable[[], int],
@@ -76,15 +73,14 @@ class Inbox:
 
         `writer` names this process in the count of accepted messages.
         """
-        self._pools = pools
-        self._clock = clock
+        self._means = means
         self._regions = regions
         self._writer = writer
         self._wake = wake
         self._sql = statements("ingest")
         self._group = GroupCommit[Delivery, Receipt](
             self._flush,
-            tasks,
+            means.tasks,
             batch_max=BATCH_MAX,
             flights_max=FLIGHTS_MAX,
             weigh=lambda delivery: len(delivery.body),
@@ -107,7 +103,8 @@ class Inbox:
     async def _flush(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt]:
         for _ in range(TRIES_MAX):
             try:
-                return await self._write(deliveries)
+                with self._means.timed("ingest", len(deliveries)):
+                    return await self._write(deliveries)
             except Exception as error:
                 if is_data_error(error):
                     break
@@ -126,7 +123,7 @@ class Inbox:
     async def _write(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt]:
         receipts = [Receipt() for _ in deliveries]
         placed = self._placed(deliveries, receipts)
-        async with connected(self._pools.ingest) as connection:
+        async with connected(self._means.pools.ingest) as connection:
             await self._greet(connection, deliveries)
             if placed:
                 await self._store(connection, placed, receipts)
@@ -217,7 +214,7 @@ class Inbox:
             for rank, (kind, scope, value) in enumerate(item.addresses)
         )
         addresses = [list(column) for column in zip(*reach, strict=True)]
-        await connection.execute(self._sql["meet"], *addresses[:5], self._clock.now())
+        await connection.execute(self._sql["meet"], *addresses[:5], self._means.clock.now())
         await connection.execute(self._sql["lead"], *addresses)
 
     async def _greet(self, connection: "Connection", deliveries: Sequence[Delivery]) -> None:
@@ -273,7 +270,7 @@ class Inbox:
     async def _refuse(self, delivery: Delivery) -> Receipt:
         """Keep raw what the database would not take."""
         row = _aside(delivery, "refused_by_store")
-        async with connected(self._pools.ingest) as connection:
+        async with connected(self._means.pools.ingest) as connection:
             await connection.execute(self._sql["set_aside"], *([value] for value in row))
         return Receipt(quarantined=["refused_by_store"])
 

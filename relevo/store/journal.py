@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from relevo.clock import Clock
 from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey, Message, correlation_key
 from relevo.store.failures import is_data_error, is_retryable
 from relevo.store.groups import GroupCommit
+from relevo.store.means import Means
 from relevo.store.pools import connected
 from relevo.store.reading import read_rows
 from relevo.store.rows import (
@@ -29,11 +29,10 @@ from relevo.store.rows import (
     turn_row,
 )
 from relevo.store.sql import statements
-from relevo.tasks import Tasks
 from relevo.writes import Rows, Writes
 
 if TYPE_CHECKING:
-    from relevo.store.pools import Connection, Pools
+    from relevo.store.pools import Connection
 
 BATCH_MAX = 200
 RESERVED_MAX = 200
@@ -49,13 +48,11 @@ FLIGHTS_MAX = 2
 class PostgresJournal:
     """The journal on PostgreSQL. Every method raises `StoreUnavailableError` when it is away."""
 
-    def __init__(
-        self, pools: "Pools", tasks: Tasks, clock: Clock, incarnation: Callable[[], int]
-    ) -> None:
+    def __init__(self, means: Means, incarnation: Callable[[], int]) -> None:
         """`incarnation` names this life of the process in what it commits."""
-        self._pools = pools
-        self._tasks = tasks
-        self._clock = clock
+        self._means = means
+        self._pools = means.pools
+        self._clock = means.clock
         self._incarnation = incarnation
         self._sql = statements("journal")
         self._load = statements("load")
@@ -66,11 +63,12 @@ class PostgresJournal:
     async def load(self, keys: Sequence[ConversationKey]) -> Mapping[ConversationKey, Rows]:
         """Read whole conversations, each consistent in itself; unknown ones are absent."""
         found: dict[ConversationKey, Rows] = {}
-        for business_id in {key.business_id for key in keys}:
-            ids = [key.conversation_id for key in keys if key.business_id == business_id]
-            async with self._pools.tenant(business_id, snapshot=True) as connection:
-                fence = (self._incarnation(), self._clock.now())
-                found |= await read_rows(connection, business_id, ids, fence)
+        with self._means.timed("load", len(keys)):
+            for business_id in {key.business_id for key in keys}:
+                ids = [key.conversation_id for key in keys if key.business_id == business_id]
+                async with self._pools.tenant(business_id, snapshot=True) as connection:
+                    fence = (self._incarnation(), self._clock.now())
+                    found |= await read_rows(connection, business_id, ids, fence)
         return found
 
     async def commit(self, writes: Writes) -> bool:
@@ -79,14 +77,15 @@ class PostgresJournal:
         group = self._groups.get(business_id)
         if group is None:
             group = self._groups[business_id] = GroupCommit[Writes, bool](
-                self._flush, self._tasks, batch_max=BATCH_MAX, flights_max=FLIGHTS_MAX
+                self._flush, self._means.tasks, batch_max=BATCH_MAX, flights_max=FLIGHTS_MAX
             )
         return await group.submit(writes)
 
     async def window(self, key: ConversationKey, since: datetime) -> tuple[Message, ...]:
         """Read the messages of a conversation since an instant, oldest first, with their ids."""
-        async with self._pools.tenant(key.business_id) as connection:
-            rows = await connection.fetch(self._load["window"], *key, since)
+        with self._means.timed("window"):
+            async with self._pools.tenant(key.business_id) as connection:
+                rows = await connection.fetch(self._load["window"], *key, since)
         return tuple(message_from(row, row["keys"]) for row in rows)
 
     async def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:
@@ -105,11 +104,11 @@ class PostgresJournal:
 
     async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, int]:
         """Count unread rows per conversation; with open turns when asked for all (None)."""
-        async with connected(self._pools.sweep) as connection:
-            if received_after is None:
-                rows = await connection.fetch(self._sweep["unread_all"])
-            else:
-                rows = await connection.fetch(self._sweep["unread_since"], received_after)
+        name = "unread_all" if received_after is None else "unread_since"
+        since = () if received_after is None else (received_after,)
+        with self._means.timed("sweep"):
+            async with connected(self._pools.sweep) as connection:
+                rows = await connection.fetch(self._sweep[name], *since)
         return {
             ConversationKey(row["business_id"], row["conversation_id"]): row["unread"]
             for row in rows
@@ -118,7 +117,8 @@ class PostgresJournal:
     async def _flush(self, batch: Sequence[Writes]) -> Sequence[bool | BaseException]:
         for _ in range(TRIES_MAX):
             try:
-                return await self._write(batch)
+                with self._means.timed("commit", len(batch)):
+                    return await self._write(batch)
             except Exception as error:
                 if is_data_error(error):
                     if len(batch) == 1:

@@ -1,0 +1,42 @@
+"""What the services of the store work with, and how long their work takes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from relevo.clock import Clock
+from relevo.tasks import Tasks
+
+if TYPE_CHECKING:
+    from relevo.store.pools import Pools
+
+
+class StoreProbe(Protocol):
+    """Observes the store's work, and never changes anything. What it raises is a bug."""
+
+    def store_operation(self, operation: str, seconds: float, rows: int) -> None:
+        """An operation has ended, well or badly; `rows` is for how many it was done together.
+
+        Operations: `ingest` (deliveries), `load` (conversations), `commit` (steps of different
+        customers), `window` and `sweep` (one each).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Connections, tasks, time, and whoever observes."""
+
+    pools: "Pools"
+    tasks: Tasks
+    clock: Clock
+    probe: StoreProbe
+
+    @contextmanager
+    def timed(self, operation: str, rows: int = 1) -> Iterator[None]:
+        """Tell the probe how long this took, waiting for a connection included."""
+        started = self.clock.monotonic()
+        try:
+            yield
+        finally:
+            self.probe.store_operation(operation, self.clock.monotonic() - started, rows)
