@@ -22,8 +22,8 @@ import orjson
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
+from relevo.http.fields import id_of, instant_of, read_object, scrubbed, text_of, word_of
 from relevo.http.secrets import secret_matches
-from relevo.http.wati_fields import id_of, instant_of, read_object, scrubbed, text_of, word_of
 from relevo.identity import PHONE, phone
 from relevo.messages import (
     Address,

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import orjson
 from aiohttp import web
 
+from relevo.http.fields import id_of, instant_of, read_object, text_of, word_of
 from relevo.http.sandbox import SECRET_HEADER, TEXT_CHARS_MAX, phone_number
 from relevo.http.sandbox_provider import (
     AgentWebhooks,
@@ -28,7 +29,6 @@ from relevo.http.sandbox_provider import (
     SandboxProvider,
 )
 from relevo.http.secrets import secret_matches
-from relevo.http.wati_fields import id_of, instant_of, read_object, text_of, word_of
 from relevo.messages import Author
 
 GREETING = "Thank you for your message! We will be with you in a moment."

@@ -26,9 +26,9 @@ from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
+from relevo.http.fields import scrubbed
 from relevo.http.pace import Pace, within
 from relevo.http.secrets import secret_matches
-from relevo.http.wati_fields import scrubbed
 from relevo.http.wati_reading import Page, arrivals, history_page, send_answer, window_closed
 from relevo.messages import Address, Arrival, HistoryItem
 from relevo.outcomes import Accepted, History, NotAccepted

@@ -18,7 +18,7 @@ from typing import Any
 
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
-from relevo.http.wati_fields import (
+from relevo.http.fields import (
     WORD_CHARS_MAX,
     degrees_of,
     id_of,

@@ -1,4 +1,4 @@
-"""Reads single fields of what WATI writes, in every form they have been seen in. Pure.
+"""Reads single fields of what providers write, in every form they have been seen in. Pure.
 
 A field that cannot be read is empty or None, never an error: types vary from tenant to tenant, and
 one odd field must not cost a customer's message.
