@@ -21,16 +21,11 @@ class Told:
         self.operations.append((operation, seconds, rows))
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["well", "badly"])
-async def test_work_is_told_with_its_time_however_it_ended(fails: bool) -> None:  # noqa: FBT001  (parametrised)
+async def test_work_is_told_with_its_time_however_it_ended() -> None:
     told, clock = Told(), ManualClock(NOON)
     means = Means(cast("Pools", None), Tasks(lambda _: None), clock, told)
-    failed = False
-    try:
-        with means.timed("commit", 7):
-            clock.advance_to(NOON + timedelta(seconds=2))
-            if fails:
-                raise OSError("gone")
-    except OSError:
-        failed = True
-    assert (failed, told.operations) == (fails, [("commit", 2.0, 7)])
+    with means.timed("commit", 7):
+        clock.advance_to(NOON + timedelta(seconds=2))
+    with pytest.raises(OSError, match="gone"), means.timed("sweep"):
+        raise OSError("gone")
+    assert told.operations == [("commit", 2.0, 7), ("sweep", 0.0, 1)]
