@@ -67,6 +67,18 @@ async def test_gathering_commits_nothing(hotel: Hotel) -> None:
     assert hotel.trace == ["load"] * 3
 
 
+async def test_a_flood_does_not_keep_a_burst_open_for_ever(hotel: Hotel) -> None:
+    def writes_again() -> int:
+        """Write whenever anything is read."""
+        hotel.customer("¿Hola?")
+        return 1
+
+    hotel.journal.loading.passes = writes_again
+    hotel.customer("Hola")
+    await hotel.advance(RULES.gather_max_seconds)
+    assert len(hotel.ai.questions) == 1
+
+
 async def test_nothing_is_done_while_a_commit_is_under_way(hotel: Hotel) -> None:
     key = hotel.customer("Hola")
     async with closed(hotel.journal.committing):

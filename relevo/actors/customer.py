@@ -27,12 +27,15 @@ from relevo.events import (
     TimerFired,
 )
 from relevo.messages import ConversationKey
-from relevo.states import Gathering, State, unread, wanted
+from relevo.states import Gathering, State, gather_ends_at, unread, wanted
 from relevo.turns import Stage
 from relevo.writes import Rows, Writes
 
 LOST_RACES_MAX = 20
 """A step that loses more often than this in a row is a bug, not a race."""
+
+CATCH_UPS_MAX = 3
+"""How often a burst that is due is read again because it has grown: a flood cannot keep it open."""
 
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 5.0
@@ -71,6 +74,7 @@ class Customer(AsyncioActor):
         self._shown: Rows | None = None
         self._is_to_look = False
         self._behind = False
+        self._catch_ups = 0
 
     @property
     def unread_count(self) -> int:
@@ -100,7 +104,9 @@ class Customer(AsyncioActor):
         if isinstance(message, Look):
             rows, self._shown, self._is_to_look = self._shown, None, False
             await (self._reload(None) if rows is None else self._look(rows))
-        elif self._behind and isinstance(message, TimerFired):
+            if not self._is_due:
+                self._catch_ups = 0
+        elif isinstance(message, TimerFired) and self._may_catch_up():
             self._catch_up()
         elif self.state is None:
             await self._reload(message)
@@ -109,6 +115,16 @@ class Customer(AsyncioActor):
         if self._behind and not isinstance(self.state, Gathering):
             self._catch_up()
         self._office.stepped(self)
+
+    def _may_catch_up(self) -> bool:
+        """Tell whether the burst has grown and is to be read before it ends, within bounds."""
+        self._catch_ups += self._behind
+        return self._behind and self._catch_ups <= CATCH_UPS_MAX
+
+    @property
+    def _is_due(self) -> bool:
+        now = self._office.world.clock.now()
+        return isinstance(self.state, Gathering) and gather_ends_at(self.state) <= now
 
     def _catch_up(self) -> None:
         self._behind = False
