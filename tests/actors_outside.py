@@ -211,6 +211,8 @@ class Witness:
         self.lateness: list[float] = []
         self.failure: Exception | None = None
         """Raised when the next effect starts."""
+        self.welcome_failure: Exception | None = None
+        """Raised when the next customer comes to memory."""
         self._trace = trace
 
     def committing(self, writes: Writes) -> None:
@@ -243,6 +245,9 @@ class Witness:
 
     def activated(self) -> None:
         self.resident += 1
+        failure, self.welcome_failure = self.welcome_failure, None
+        if failure is not None:
+            raise failure
 
     def passivated(self) -> None:
         self.resident -= 1

@@ -3,6 +3,7 @@
 import weakref
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ class Bells:
         self.clock = ManualClock(START)
         self.rung: list[tuple[ConversationKey, float, bool]] = []
         self.late: list[float] = []
+        self.broken: set[ConversationKey] = set()
         self.alarms = Alarms(self.clock, self._ring)
 
     def set(self, key: ConversationKey, seconds: float, *, gated: bool = False) -> None:
@@ -35,6 +37,8 @@ class Bells:
         await settle()
 
     def _ring(self, key: ConversationKey, at: datetime, gated: bool) -> None:  # noqa: FBT001  (as the port has it)
+        if key in self.broken:
+            raise ValueError("a bug")
         self.rung.append((key, (at - START).total_seconds(), gated))
         self.late.append((self.clock.now() - at).total_seconds())
 
@@ -105,6 +109,19 @@ async def test_overdue_alarms_ring_oldest_first() -> None:
     await settle()
     assert [key for key, *_ in bells.rung] == [ANA, EVA, LUZ]
     assert bells.late == [90, 50, 30]
+
+
+async def test_a_bug_where_one_rings_keeps_no_other_from_ringing() -> None:
+    bells = Bells()
+    for key, seconds in ((ANA, 10), (EVA, 10), (LUZ, 20)):
+        bells.set(key, seconds)
+    bells.broken.add(ANA)
+    with pytest.raises(ValueError, match="a bug"):
+        bells.clock.advance_to(after(10))
+    await settle()
+    assert bells.rung == [(EVA, 10, False)]
+    await bells.advance_to(20)
+    assert bells.rung == [(EVA, 10, False), (LUZ, 20, False)]
 
 
 async def test_nothing_rings_after_a_stop_whatever_is_set() -> None:

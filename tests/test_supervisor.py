@@ -1,14 +1,13 @@
-"""The supervisor: wakes are bits, reads are batches, and one customer's trouble is its own."""
+"""The supervisor: wakes are bits, reads are batches, and memory holds who has something to do."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest_asyncio
 
 from relevo.messages import ConversationKey
 from tests.actors_outside import QUIET_SECONDS, closed
-from tests.actors_rig import Hotel, Outside, passes, phone
+from tests.actors_rig import Hotel, passes, phone
 from tests.fakes.clock import until
 
 IDLE_SECONDS = 300
@@ -17,14 +16,6 @@ IDLE_SECONDS = 300
 @pytest_asyncio.fixture
 async def hotel() -> AsyncIterator[Hotel]:
     async with Hotel() as hotel:
-        yield hotel
-
-
-@asynccontextmanager
-async def sweeping(outside: Outside | None = None, **bounds: float) -> AsyncIterator[Hotel]:
-    """A hotel whose sweeper is at work."""
-    async with Hotel(outside, **{"sweep_seconds": 2, **bounds}) as hotel:
-        hotel.tasks.spawn(hotel.supervisor.sweep_for_ever(), "sweep")
         yield hotel
 
 
@@ -138,17 +129,6 @@ async def test_a_wake_outlives_a_store_that_is_away(hotel: Hotel) -> None:
     assert len(hotel.line.sent) == 3
 
 
-async def test_rows_that_cannot_be_read_harm_only_their_own_customer(hotel: Hotel) -> None:
-    keys = customers(hotel, 10)
-    hotel.journal.unreadable.add(keys[4])
-    await hotel.advance(QUIET_SECONDS)
-    assert len(hotel.line.sent) == 9
-    assert hotel.probe.restarts >= 1
-    hotel.journal.unreadable.clear()
-    await hotel.advance(QUIET_SECONDS + 600)
-    assert len(hotel.line.sent) == 10
-
-
 # Memory.
 
 
@@ -214,128 +194,18 @@ async def test_of_too_many_idle_customers_the_longest_idle_leave() -> None:
         assert hotel.supervisor.resident == hotel.probe.resident == 5
 
 
-# Failures.
-
-
-async def test_a_failing_customer_is_made_anew_after_pauses_that_grow(hotel: Hotel) -> None:
-    hotel.journal.poisoned.add(hotel.outside.says("Hola"))
-    hotel.supervisor.look(*hotel.journal.poisoned)
-    started = hotel.clock.monotonic()
-    failed_at: list[float] = []
-    while hotel.probe.given_up == 0:
-        failures = hotel.probe.restarts
-        await hotel.quiet()
-        if hotel.probe.restarts > failures:
-            failed_at.append(hotel.clock.monotonic() - started)
-        due = hotel.clock.next_alarm_at
-        assert due is not None
-        hotel.clock.advance_to(due)
-    assert failed_at == [0, 0.5, 1.5, 3.5]
-    assert hotel.supervisor.resident == 0
-
-
-async def test_rows_that_were_on_their_way_do_not_cut_a_pause_short(hotel: Hotel) -> None:
-    key = hotel.outside.says("Hola")
-    hotel.journal.poisoned.add(key)
-    loading = hotel.journal.loading
-    loading.closed = True
-    hotel.supervisor.look(key)
-    await hotel.reaches(loading)
-    hotel.supervisor.look(key)
-    loading.release()
-    await until(lambda: hotel.probe.restarts == 1)
-    await hotel.reaches(loading)
-    loading.open()
+async def test_who_is_nobody_or_another_process_s_does_not_stay_in_memory(hotel: Hotel) -> None:
+    fenced, sick = customers(hotel, 2)
+    hotel.journal.fenced.add(fenced)
+    hotel.journal.unreadable.add(sick)  # so that each of the batch reads its own
+    hotel.supervisor.look(ConversationKey("hotel", 77))
     await hotel.quiet()
-    assert len(hotel.journal.loads) == 2
-    assert hotel.probe.restarts == 1
-    await hotel.advance(0.5)
-    assert hotel.probe.restarts == 2
-
-
-async def test_a_pause_is_kept_whoever_wakes_the_customer() -> None:
-    async with sweeping() as hotel:
-        hotel.journal.poisoned.add(hotel.outside.says("Hola"))
-        for _ in range(1000):
-            hotel.supervisor.look(*hotel.journal.poisoned)
-            await hotel.advance(0.1)
-        assert hotel.probe.given_up == 1
-        assert hotel.probe.restarts == 4
-        assert len(hotel.journal.loads) == 5
-
-
-async def test_who_is_set_aside_comes_back_later_and_hurts_nobody_meanwhile() -> None:
-    async with sweeping() as hotel:
-        sick = hotel.customer("Hola", phone(0))
-        hotel.journal.poisoned.add(sick)
-        await hotel.advance(20)
-        assert hotel.probe.given_up == 1
-        customers(hotel, 4)
-        await hotel.advance(QUIET_SECONDS)
-        assert len(hotel.line.sent) == 3
-        loads = len(hotel.journal.loads)
-        await hotel.advance(500)
-        assert len(hotel.journal.loads) == loads
-        hotel.journal.poisoned.clear()
-        await hotel.advance(600)
-        assert hotel.state_of(sick) == "answered"
-        assert len(hotel.line.sent) == 4
-
-
-async def test_one_that_fails_at_the_end_of_each_burst_is_set_aside_too(hotel: Hotel) -> None:
-    def before(_: object) -> None:
-        raise RuntimeError("a bug in this very step")
-
-    hotel.book.before_commit = before
-    key = hotel.customer("Hola")
-    await hotel.advance(QUIET_SECONDS + 60)
-    assert hotel.probe.given_up == 1
-    assert hotel.probe.restarts == 4
-    hotel.book.before_commit = lambda _: None
-    await hotel.advance(600)
-    assert hotel.state_of(key) == "answered"
-
-
-async def test_failures_are_forgotten_once_a_customer_came_to_rest(hotel: Hotel) -> None:
-    for number in range(1, 10):
-        key = hotel.customer("Hola")
-        hotel.journal.poisoned.add(key)
-        await hotel.quiet()
-        hotel.journal.poisoned.clear()
-        await hotel.advance(QUIET_SECONDS + 5)
-        assert len(hotel.line.sent) == number
-    assert hotel.probe.restarts == 9
-    assert hotel.probe.given_up == 0
-
-
-async def test_a_failure_gives_the_place_at_the_ai_back() -> None:
-    async with Hotel(answering_max=1) as hotel:
-        hotel.ai.answering.closed = True
-        sick = hotel.customer("Hola", phone(1))
-        await hotel.advance(QUIET_SECONDS)
-        hotel.customer("Hola", phone(2))
-        await hotel.advance(QUIET_SECONDS)
-        assert (hotel.supervisor.gate.inside, hotel.supervisor.gate.waiting) == (1, 1)
-        hotel.journal.poisoned.add(sick)
-        hotel.customer("¿Hola?", phone(1))
-        await hotel.quiet()
-        assert len(hotel.ai.questions) == 2
-        hotel.ai.answering.open()
-        await hotel.quiet()
-        assert len(hotel.line.sent) == 1
-        assert hotel.supervisor.gate.inside == 0
-
-
-async def test_an_effect_that_breaks_ends_in_a_dead_letter_and_not_in_silence(
-    hotel: Hotel,
-) -> None:
-    hotel.ai.answering.failure = KeyError("a bug")
-    key = hotel.customer("Hola")
-    await hotel.advance(QUIET_SECONDS + 10)
-    assert hotel.state_of(key) == "failed"
-    assert len(hotel.failures) == len(hotel.ai.questions) == 3
-    hotel.failures.clear()
-    [letter] = hotel.book.thread(key).dead_letters.values()
-    assert letter.reason == "broken"
-    assert hotel.supervisor.settled
-    assert hotel.supervisor.performer.in_flight == 0
+    assert hotel.supervisor.resident == 2
+    assert hotel.supervisor.turns_open == 0
+    hotel.journal.unreadable.clear()
+    await hotel.advance(QUIET_SECONDS + IDLE_SECONDS)
+    hotel.supervisor.passivate()
+    assert hotel.supervisor.resident == 1, "the fenced one is looked at every second"
+    hotel.journal.fenced.clear()
+    await hotel.advance(1 + QUIET_SECONDS)
+    assert hotel.line.sent == ["Reply 1", "Reply 2"]

@@ -65,6 +65,12 @@ class Alarms:
 
     def _fire(self) -> None:
         self._timer = self._timer_at = None
+        try:
+            self._ring_due()
+        finally:
+            self._arm()  # also after a bug in one of them: the others still wait for theirs
+
+    def _ring_due(self) -> None:
         now = self._clock.now()
         while self._heap and self._heap[0][0] <= now:
             at, key = heapq.heappop(self._heap)
@@ -72,4 +78,3 @@ class Alarms:
             if found is not None and found[0] == at:
                 del self._set[key]
                 self._ring(key, at, found[1])
-        self._arm()

@@ -108,7 +108,7 @@ class Probe(Protocol):
         """A failed actor was replaced by one made from the rows."""
 
     def set_aside(self) -> None:
-        """An actor that kept failing was given up until its rows change."""
+        """An actor that kept failing is left alone for a while, whatever is written to it."""
 
     def mailbox_waited(self, seconds: float) -> None:
         """A message lay this long in a mailbox."""

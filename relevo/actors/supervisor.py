@@ -5,14 +5,17 @@
   complete, not for each of its messages.
 * An idle customer is forgotten first and retired then, with an empty mailbox and no `await`
   between.
-* One that fails is made anew from the rows, later each time; one that keeps failing is set aside
-  and hurts no one else.
+* One that fails is made anew from the rows, later each time; one that keeps failing is set aside:
+  nobody looks at it for ten minutes, whatever is written to it, and then it is tried as often
+  again. Its rows stay as they are, unread; whoever cannot take a step cannot write a dead letter
+  either. It is counted, and an error in the log names it, after those that tell how it failed.
 * A sweep finds what no wake was heard for: unread rows of the last minutes every 2 s, everything
   that wants to go on when taking over.
 """
 
 import asyncio
-from collections import OrderedDict
+import logging
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,8 +30,10 @@ from relevo.errors import StoreUnavailableError
 from relevo.events import Event, TimerFired
 from relevo.messages import ConversationKey
 from relevo.states import Answering, Ensuring, Gathering, Idle, Recalling
-from relevo.tasks import Tasks
+from relevo.tasks import Tasks, is_stopped
 from relevo.writes import Rows
+
+LOG = logging.getLogger(__name__)
 
 SWEEP_STRIDE = 500
 """Customers a sweep compares before it lets others have the loop; about half a millisecond."""
@@ -51,6 +56,7 @@ class Bounds:
     failures_max: int = 5
     """Failures in a row before a customer is set aside."""
     set_aside_seconds: float = 600
+    """How long it is left alone then."""
     fence_seconds: float = 1
     """How soon to look again at what another living process may be acting on."""
     drain_seconds: float = 10
@@ -164,7 +170,9 @@ class Supervisor:
                 return
             del self._idle[key]
             customer = self._customers.get(key)
-            if customer is not None and not customer.busy and isinstance(customer.state, Idle):
+            if customer is None or customer.busy:
+                continue
+            if isinstance(customer.state, Idle | None):
                 del self._customers[key]
                 customer.retire()
                 self._world.probe.passivated()
@@ -188,8 +196,12 @@ class Supervisor:
                 for key in batch:
                     del self._woken[key]
                 await self._read(batch)
-        finally:
-            self._reading = False
+        except (Exception, asyncio.CancelledError):
+            if not is_stopped():
+                # A bug, and reported as one; who was woken besides must not wait for another wake.
+                self._tasks.spawn(self._read_woken(), "read-woken")
+            raise
+        self._reading = False
 
     async def _read(self, batch: list[ConversationKey]) -> None:
         found: Mapping[ConversationKey, Rows | None]
@@ -200,23 +212,41 @@ class Supervisor:
                 self._woken.update(dict.fromkeys(batch))
                 await sleep(self._world.clock, self._bounds.fence_seconds)
             return
-        except Exception:  # noqa: BLE001  (told again by the one customer that it concerns)
+        except (Exception, asyncio.CancelledError):
+            if is_stopped():
+                raise
             # Somebody's rows cannot be read: each reads its own, and only that one fails.
             found = dict.fromkeys(batch)
-        for key, rows in found.items():
-            self._give(key, rows)
+        left = deque(batch)
+        try:
+            while left:
+                key = left.popleft()
+                if key in found:
+                    self._give(key, found[key])
+                else:
+                    self._miss(key)
+        finally:
+            self._woken.update(dict.fromkeys(left))
 
     def _give(self, key: ConversationKey, rows: Rows | None) -> None:
         if key in self._paused:
             return
         customer = self._customers.get(key)
+        is_new = customer is None
         if customer is None:
             customer = Customer.start_on(self._tasks, key, self._office)
             self._customers[key] = customer
-            self._world.probe.activated()
         customer.show(rows)
         for event in self._undelivered.pop(key, ()):
             customer.actor_ref.tell(event)
+        if is_new:
+            self._world.probe.activated()
+
+    def _miss(self, key: ConversationKey) -> None:
+        """Nobody is there, or not any more."""
+        self._undelivered.pop(key, None)
+        if (customer := self._customers.get(key)) is not None:
+            customer.show(None)
 
     def _tell(self, key: ConversationKey, event: Event) -> None:
         """Bring the result of an effect home, also to a customer made anew meanwhile."""
@@ -252,6 +282,7 @@ class Supervisor:
         if isinstance(state, Idle):
             # Not before: one that fails at the end of every burst reads its rows well each time.
             self._failures.pop(key, None)
+        if isinstance(state, Idle | None):  # None: another process acts for it, or nobody is there
             self._idle[key] = self._world.clock.monotonic()
         elif not isinstance(state, Gathering):
             self._open.add(key)
@@ -266,15 +297,25 @@ class Supervisor:
         results = [m for m in customer.mailbox if not isinstance(m, Look | TimerFired)]
         if results:
             self._undelivered.setdefault(key, []).extend(results)
-        failures = self._failures.get(key, 0) + 1
-        self._failures[key] = failures
+        failures = self._failures.pop(key, 0) + 1
         if failures >= self._bounds.failures_max:
-            del self._failures[key]
-            self._world.probe.set_aside()
-            self._later(key, self._bounds.set_aside_seconds)
+            self._set_aside(key, failures)
             return
-        self._world.probe.restarted()
+        self._failures[key] = failures
         self._later(key, min(2.0**failures / 4, 30))
+        self._world.probe.restarted()
+
+    def _set_aside(self, key: ConversationKey, failures: int) -> None:
+        seconds = self._bounds.set_aside_seconds
+        self._later(key, seconds)
+        LOG.error(
+            "set aside: conversation %d of %s failed %d times; it is left alone for %d s",
+            key.conversation_id,
+            key.business_id,
+            failures,
+            seconds,
+        )
+        self._world.probe.set_aside()
 
     def _look_later(self, key: ConversationKey) -> None:
         self._later(key, self._bounds.fence_seconds)
