@@ -133,7 +133,11 @@ class World:
     def _slip(self, number: int) -> None:
         """Something is delivered between a step and its commit."""
         if number in self.history.returns:
-            rows = self.book.thread(self.key).messages.values()
+            thread = self.book.thread(self.key)
+            # Not those that joined the open turn: they would come back before or after its end,
+            # depending on whether this very commit ends it, and both are right.
+            joined = thread.open_turn.message_ids if thread.open_turn is not None else ()
+            rows = (m for m in thread.messages.values() if m.id not in joined)
             found = {m.body for m in rows if m.inbound and m.source is Source.HISTORY}
             known = [s for s in self.outside.chat if s.body in found and s.one_id and s.timed]
             for said in known[-1:]:
