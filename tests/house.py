@@ -13,7 +13,7 @@ import asyncpg
 import orjson
 
 from relevo.actors.ports import Probe
-from relevo.actors.supervisor import Bounds
+from relevo.actors.supervisor import Bounds, Supervisor
 from relevo.app import Options, Relevo
 from relevo.config import load
 from relevo.settings import Config
@@ -27,6 +27,9 @@ SECRET = "a-made-up-webhook-secret"
 TOKEN = "wati-token"
 KEY = "a-made-up-key"
 NEVER = 10_000_000.0
+
+DRAIN_PASSES = 50
+"""Turns of the loop between two looks of a drain: real sockets need some, at any time."""
 
 
 class House:
@@ -91,9 +94,20 @@ class House:
         await self._relevo.start()
 
     async def stop(self) -> None:
-        if self._relevo is not None:
-            relevo, self._relevo = self._relevo, None
-            await relevo.stop()
+        """Stop the process. Time passes only as far as its drain has something to wait for."""
+        if self._relevo is None:
+            return
+        relevo, self._relevo = self._relevo, None
+        stopping = asyncio.gather(relevo.stop())
+        drain_ends_at: datetime | None = None
+        while not stopping.done():
+            for _ in range(DRAIN_PASSES):
+                await asyncio.sleep(0)
+            if not stopping.done() and relevo.supervisor.draining:
+                bound = timedelta(seconds=self.bounds.drain_seconds)
+                drain_ends_at = drain_ends_at or self.clock.now() + bound
+                self._let_drain_wait(relevo.supervisor, drain_ends_at)
+        await stopping
 
     def config(self) -> Config:
         environ = {
@@ -183,6 +197,13 @@ class House:
             lines = (await response.text()).splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
+
+    def _let_drain_wait(self, supervisor: Supervisor, ends_at: datetime) -> None:
+        """Move the clock on to when a drain looks again; it sleeps on this clock."""
+        drained = supervisor.settled and not supervisor.performer.in_flight
+        due = self.clock.next_alarm_at
+        if not drained and due is not None and due <= ends_at:
+            self.clock.advance_to(due)
 
     def _is_quiet(self) -> bool:
         supervisor = self.relevo.supervisor

@@ -101,6 +101,11 @@ class Supervisor:
         )
 
     @property
+    def draining(self) -> bool:
+        """Tell whether it takes no more wakes, and waits for what is under way."""
+        return self._draining
+
+    @property
     def turns_open(self) -> int:
         """Return how many turns are open in memory."""
         return len(self._open)
