@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from relevo.errors import StoreUnavailableError
 from relevo.store.groups import GroupCommit
 from relevo.tasks import Tasks
 from tests.fakes.clock import settle, until
@@ -132,5 +133,32 @@ async def test_a_stop_leaves_nobody_waiting_for_ever() -> None:
     waiting = bank.submit(*range(6))
     await until(lambda: bank.under_way == 1)
     await bank.tasks.cancel()
-    results = await asyncio.wait_for(waiting, timeout=5)
-    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    assert [type(result) for result in await waiting] == [StoreUnavailableError] * 6
+    assert (bank.group.depth, bank.group.weight) == (0, 0)
+
+
+async def test_a_stop_before_a_batch_took_off_leaves_nobody_waiting_either() -> None:
+    bank = Bank()
+    submitted = asyncio.Event()
+
+    async def submit() -> int:
+        submitted.set()
+        return await bank.group.submit(1)
+
+    waiting = asyncio.gather(submit(), return_exceptions=True)
+    await submitted.wait()
+    await bank.tasks.cancel()
+    assert [type(result) for result in await waiting] == [StoreUnavailableError]
+    assert bank.batches == []
+    bank.open.set()
+    assert await bank.submit(2) == [4]
+
+
+async def test_too_few_results_are_a_failure_of_all_and_nobody_waits() -> None:
+    async def forget(_items: Sequence[int]) -> Sequence[int]:
+        return []
+
+    tasks = Tasks(lambda _: None)
+    group = GroupCommit[int, int](forget, tasks, batch_max=3, flights_max=1)
+    with pytest.raises(AssertionError, match="a result for each"):
+        await group.submit(1)

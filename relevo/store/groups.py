@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from relevo.errors import StoreUnavailableError
 from relevo.tasks import Tasks
 
 T = TypeVar("T")
@@ -50,28 +51,35 @@ class GroupCommit(Generic[T, R]):
         return self._weight
 
     async def submit(self, item: T) -> R:
-        """Have one item flushed and return its result."""
+        """Have one item flushed and return its result.
+
+        Raises:
+            StoreUnavailableError: a stop came first; what became of the item is not known.
+        """
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         self._weight += self._weigh(item)
         if self._flights < self._flights_max:
-            self._flights += 1
-            self._tasks.spawn(self._fly(), "group-commit")
+            self._take_off()
         return await done
 
+    def _take_off(self) -> None:
+        self._flights += 1
+        self._tasks.spawn(self._fly(), "group-commit").add_done_callback(self._landed)
+
     async def _fly(self) -> None:
-        try:
+        while self._waiting:
+            await self._land(self._next_batch())
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        """A flight has ended, perhaps before it began: a stop cancels what has not run yet too."""
+        self._flights -= 1
+        if flight.cancelled():
             while self._waiting:
-                await self._land(self._next_batch())
-        except asyncio.CancelledError:
-            # A stop: who still waits would wait for ever.
-            for _, done in self._waiting:
-                done.cancel()
-            self._waiting.clear()
-            self._weight = 0
-            raise
-        finally:
-            self._flights -= 1
+                _fail(self._next_batch(), _stopped())
+        elif self._waiting and self._flights < self._flights_max:
+            # Who came after its last look, or was left behind by a bug.
+            self._take_off()
 
     def _next_batch(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []
@@ -88,17 +96,25 @@ class GroupCommit(Generic[T, R]):
     async def _land(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._flush([item for item, _ in batch])
-        except BaseException as error:
-            for _, done in batch:
-                if not done.done():
-                    done.set_exception(error)
-            if isinstance(error, Exception):
-                return
+            assert len(results) == len(batch), "a result for each"
+        except Exception as error:  # noqa: BLE001  (handed to those who wait for it)
+            _fail(batch, error)
+            return
+        except BaseException:
+            _fail(batch, _stopped())
             raise
-        for (_, done), result in zip(batch, results, strict=True):
-            if done.done():
-                continue
+        for one, result in zip(batch, results, strict=True):
             if isinstance(result, BaseException):
-                done.set_exception(result)
-            else:
-                done.set_result(result)
+                _fail([one], result)
+            elif not one[1].done():
+                one[1].set_result(result)
+
+
+def _fail(batch: list[tuple[T, asyncio.Future[R]]], error: BaseException) -> None:
+    for _, done in batch:
+        if not done.done():
+            done.set_exception(error)
+
+
+def _stopped() -> StoreUnavailableError:
+    return StoreUnavailableError("this process is stopping")

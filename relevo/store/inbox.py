@@ -2,8 +2,8 @@
 
 Concurrent deliveries join one round trip. Within a batch the messages are deduplicated and sorted;
 first contacts get their conversation in a separate, earlier statement. A row that the database
-refuses costs nobody else anything: the batch is halved until that row stands alone, and its body
-goes to the quarantine.
+refuses costs nobody else anything: the batch is halved until its delivery stands alone, and its
+body goes to the quarantine.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from relevo import identity
-from relevo.errors import StoreUnavailableError
 from relevo.messages import (
     Address,
     ConversationKey,
@@ -23,8 +22,9 @@ from relevo.messages import (
     Unusable,
 )
 from relevo.store.batches import Columns, Placed, as_message, columns
-from relevo.store.failures import is_data_error, is_retryable
+from relevo.store.failures import is_data_error
 from relevo.store.groups import GroupCommit
+from relevo.store.isolating import isolated
 from relevo.store.means import Means
 from relevo.store.pools import connected
 from relevo.store.sql import statements
@@ -48,9 +48,6 @@ WAITING_BYTES_MAX = 256 * 1024 * 1024
 
 FLIGHTS_MAX = 3
 """Batches being written while the next one is put together; a connection each."""
-
-TRIES_MAX = 2
-"""A deadlock is tried once more; after another one the provider tries again."""
 
 CLOCK_SKEW_MAX = timedelta(seconds=60)
 """A provider's clock may run ahead of ours by this much; anything later is our own time."""
@@ -100,35 +97,28 @@ class Inbox:
         """
         return await self._group.submit(delivery)
 
-    async def _flush(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt]:
-        for _ in range(TRIES_MAX):
-            try:
-                with self._means.timed("ingest", len(deliveries)):
-                    return await self._write(deliveries)
-            except Exception as error:
-                if is_data_error(error):
-                    break
-                if not is_retryable(error):
-                    raise
-        else:
-            raise StoreUnavailableError("the rows are locked again and again")
-        if len(deliveries) == 1:
-            return [await self._refuse(deliveries[0])]
-        middle = len(deliveries) // 2
+    async def _flush(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt | BaseException]:
+        results = await isolated(self._write, [(delivery, Receipt()) for delivery in deliveries])
         return [
-            *await self._flush(deliveries[:middle]),
-            *await self._flush(deliveries[middle:]),
+            await self._refuse(delivery)
+            if isinstance(result, BaseException) and is_data_error(result)
+            else result
+            for delivery, result in zip(deliveries, results, strict=True)
         ]
 
-    async def _write(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt]:
-        receipts = [Receipt() for _ in deliveries]
-        placed = self._placed(deliveries, receipts)
-        async with connected(self._means.pools.ingest) as connection:
-            await self._greet(connection, deliveries)
-            if placed:
-                await self._store(connection, placed, receipts)
-            await self._note_statuses(connection, deliveries)
-            await self._set_aside(connection, deliveries, receipts)
+    async def _write(self, batch: Sequence[tuple[Delivery, Receipt]]) -> Sequence[Receipt]:
+        """Write everything, a statement a transaction; what an earlier try wrote stays its own."""
+        deliveries, receipts = zip(*batch, strict=True)
+        for receipt in receipts:
+            receipt.duplicates = 0
+        with self._means.timed("ingest", len(batch)):
+            placed = self._placed(deliveries, receipts)
+            async with connected(self._means.pools.ingest) as connection:
+                await self._greet(connection, deliveries)
+                if placed:
+                    await self._store(connection, placed, receipts)
+                await self._note_statuses(connection, deliveries)
+                await self._set_aside(connection, deliveries, receipts)
         return receipts
 
     def _placed(self, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> list[Placed]:
@@ -204,7 +194,7 @@ class Inbox:
             if row["outcome"] in {"stored", "revived"}:
                 receipts[item.owner].stored.append(item.message)
                 self._wake(ConversationKey(item.business_id, row["conversation_id"]))
-            elif row["outcome"] == "duplicate":
+            elif row["outcome"] == "duplicate" and not _stored_before(item, receipts):
                 receipts[item.owner].duplicates += 1
 
     async def _meet(self, connection: "Connection", placed: Sequence[Placed]) -> None:
@@ -256,23 +246,32 @@ class Inbox:
         deliveries: Sequence[Delivery],
         receipts: Sequence[Receipt],
     ) -> None:
-        rows = []
-        for delivery, receipt in zip(deliveries, receipts, strict=True):
-            reasons = [a.reason for a in delivery.arrivals if isinstance(a, Unusable)]
-            receipt.quarantined.extend(reasons)
-            if reasons:
-                rows.append(_aside(delivery, reasons[0]))
+        reasons = [
+            [a.reason for a in delivery.arrivals if isinstance(a, Unusable)]
+            for delivery in deliveries
+        ]
+        rows = [_aside(d, why[0]) for d, why in zip(deliveries, reasons, strict=True) if why]
         if rows:
             await connection.execute(
                 self._sql["set_aside"], *(list(column) for column in zip(*rows, strict=True))
             )
+        for receipt, why in zip(receipts, reasons, strict=True):
+            receipt.quarantined.extend(why)
 
-    async def _refuse(self, delivery: Delivery) -> Receipt:
+    async def _refuse(self, delivery: Delivery) -> Receipt | BaseException:
         """Keep raw what the database would not take."""
         row = _aside(delivery, "refused_by_store")
-        async with connected(self._means.pools.ingest) as connection:
-            await connection.execute(self._sql["set_aside"], *([value] for value in row))
+        try:
+            async with connected(self._means.pools.ingest) as connection:
+                await connection.execute(self._sql["set_aside"], *([value] for value in row))
+        except Exception as error:  # noqa: BLE001  (handed to the one delivery it belongs to)
+            return error
         return Receipt(quarantined=["refused_by_store"])
+
+
+def _stored_before(item: Placed, receipts: Sequence[Receipt]) -> bool:
+    """Tell whether it was stored by an earlier try of the same delivery."""
+    return any(message is item.message for message in receipts[item.owner].stored)
 
 
 def _aside(delivery: Delivery, reason: str) -> tuple[str, str, str, bytes, datetime]:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey, Message, correlation_key
-from relevo.store.failures import is_data_error, is_retryable
 from relevo.store.groups import GroupCommit
+from relevo.store.isolating import isolated
 from relevo.store.means import Means
 from relevo.store.pools import connected
 from relevo.store.reading import read_rows
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
 BATCH_MAX = 200
 RESERVED_MAX = 200
 """Message ids in stock, so that a reply costs no round trip for its id."""
-
-TRIES_MAX = 2
-"""A deadlock is tried once more; after another one the customers start again from their rows."""
 
 FLIGHTS_MAX = 2
 """A business's commits: one transaction at work while the next is being filled."""
@@ -100,7 +96,8 @@ class PostgresJournal:
             async with connected(self._pools.app) as connection:
                 rows = await connection.fetch(self._load["reserve"], count + RESERVED_MAX)
             self._reserved.extend(row[0] for row in rows)
-        return [self._reserved.popleft() for _ in range(count)]
+        # Of two fetches at once the later one's ids may have come first.
+        return sorted(self._reserved.popleft() for _ in range(count))
 
     async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, int]:
         """Count unread rows per conversation; with open turns when asked for all (None)."""
@@ -115,30 +112,17 @@ class PostgresJournal:
         }
 
     async def _flush(self, batch: Sequence[Writes]) -> Sequence[bool | BaseException]:
-        for _ in range(TRIES_MAX):
-            try:
-                with self._means.timed("commit", len(batch)):
-                    return await self._write(batch)
-            except Exception as error:
-                if is_data_error(error):
-                    if len(batch) == 1:
-                        return [error]
-                    break
-                if not is_retryable(error):
-                    raise
-        else:
-            raise StoreUnavailableError("the rows are locked again and again")
-        # One step is at fault: it alone shall fail.
-        return [result for writes in batch for result in await self._flush([writes])]
+        return await isolated(self._write, batch)
 
     async def _write(self, batch: Sequence[Writes]) -> Sequence[bool]:
         business_id = batch[0].conversation.key.business_id
         # Of two steps of one conversation the second has lost already: both expect one version.
         first = {_id(w): n for n, w in reversed(list(enumerate(batch)))}
         racing = [batch[n] for n in sorted(first.values())]
-        async with self._pools.tenant(business_id) as connection:
-            won = await self._race(connection, business_id, racing)
-            await self._put(connection, business_id, [w for w in racing if _id(w) in won])
+        with self._means.timed("commit", len(batch)):
+            async with self._pools.tenant(business_id) as connection:
+                won = await self._race(connection, business_id, racing)
+                await self._put(connection, business_id, [w for w in racing if _id(w) in won])
         return [_id(w) in won and first[_id(w)] == n for n, w in enumerate(batch)]
 
     async def _race(
