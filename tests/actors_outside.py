@@ -155,6 +155,8 @@ class Journal(MemoryJournal):
         self.answers_lost = 0
         """So many of the next commits are stored, and nobody is told."""
         self.fenced: set[ConversationKey] = set()
+        self.gone: set[ConversationKey] = set()
+        """These conversations are no more."""
         self.unreadable: set[ConversationKey] = set()
         """Reading these fails, and everything that is read with them."""
         self.poisoned: set[ConversationKey] = set()
@@ -166,7 +168,7 @@ class Journal(MemoryJournal):
         self.loads.append(tuple(keys))
         if self.unreadable.intersection(keys):
             raise ValueError("a row that cannot be read")
-        found = await super().load(keys)
+        found = await super().load([key for key in keys if key not in self.gone])
         await self.loading.through()
         return {key: self._as_ruled(key, rows) for key, rows in found.items()}
 

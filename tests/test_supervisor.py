@@ -209,3 +209,19 @@ async def test_who_is_nobody_or_another_process_s_does_not_stay_in_memory(hotel:
     hotel.journal.fenced.clear()
     await hotel.advance(1 + QUIET_SECONDS)
     assert hotel.line.sent == ["Reply 1", "Reply 2"]
+
+
+async def test_a_conversation_that_is_no_more_stops_what_runs_for_it_and_leaves(
+    hotel: Hotel,
+) -> None:
+    key = hotel.customer("Hola")
+    async with closed(hotel.ai.answering):
+        await hotel.advance(QUIET_SECONDS)
+        hotel.journal.gone.add(key)
+        hotel.supervisor.look(key)
+        await hotel.quiet()
+        assert hotel.probe.effects == [("Ask", "cancelled")]
+        assert hotel.supervisor.turns_open == 0
+        await hotel.advance(IDLE_SECONDS)
+        hotel.supervisor.passivate()
+        assert hotel.supervisor.resident == 0
