@@ -1,6 +1,7 @@
 """The database of a process: embedded or given, migrated, connected, and named for its life."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -99,10 +100,11 @@ class Database:
         return True
 
     async def stop(self) -> None:
-        """Let everything go that was taken."""
-        if self._incarnation is not None:
-            await self._incarnation.release()
-        if self._pools is not None:
-            await self._pools.close()
-        if self._embedded is not None:
-            await self._embedded.stop()
+        """Let everything go that was taken, the server last, whatever fails on the way."""
+        async with AsyncExitStack() as stack:
+            if self._embedded is not None:
+                stack.push_async_callback(self._embedded.stop)
+            if self._pools is not None:
+                stack.push_async_callback(self._pools.close)
+            if self._incarnation is not None:
+                stack.push_async_callback(self._incarnation.release)

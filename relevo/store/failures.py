@@ -14,6 +14,9 @@ UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "53", "55", "57", "58"})
 """Connection, log-in, no such database, resources, database closed to connections, operator
 intervention, system error (a full disk)."""
 
+UNAVAILABLE_STATES = frozenset({"25006", "25P03", "25P04"})
+"""A standby that became no primary yet, and time limits that a given server sets for sessions."""
+
 NOT_LET_IN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 """At the start these mean a wrong url; later, a password or a database that was changed."""
 
@@ -32,13 +35,18 @@ def is_retryable(error: BaseException) -> bool:
 
 def is_unavailable(error: BaseException) -> bool:
     """Tell whether the database cannot do its work at all right now."""
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        return True  # the schema was changed under this connection, which knows it from now on
     if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in UNAVAILABLE_CLASSES
+        state = error.sqlstate or ""
+        return state[:2] in UNAVAILABLE_CLASSES or state in UNAVAILABLE_STATES
     return isinstance(
         error, OSError | TimeoutError | asyncpg.InterfaceError | StoreUnavailableError
     )
 
 
 def as_unavailable(error: BaseException) -> StoreUnavailableError:
-    """Return the named failure for an error of the connection."""
+    """Return the named failure for an error of the connection; one that has its name keeps it."""
+    if isinstance(error, StoreUnavailableError):
+        return error
     return StoreUnavailableError(type(error).__name__)

@@ -44,19 +44,22 @@ class Incarnation:
         Raises:
             StoreUnavailableError: if the database cannot be reached.
         """
-        sql = statements("sweep")
         try:
             connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)
-            await connection.execute("SET ROLE relevo_sweep")
-            number = await connection.fetchval(sql["incarnate"])
-            held = await connection.fetchval(sql["hold_incarnation"], number)
+            try:
+                number = await _hold(connection)
+            except BaseException:
+                connection.terminate()
+                raise
         except Exception as error:
             if is_unavailable(error):
                 raise as_unavailable(error) from error
             raise
-        assert held, "a number fresh from the sequence is free"
         connection.add_termination_listener(self._lost)
         self._connection, self._number = connection, number
+        if connection.is_closed():
+            self._number = None  # it went before anybody listened
+            raise StoreUnavailableError("the connection was lost at once")
 
     async def release(self) -> None:
         """Give the number up, at the end of a clean stop."""
@@ -67,14 +70,30 @@ class Incarnation:
 
     def _lost(self, _connection: object) -> None:
         self._number = None
-        if not self._closing:
-            self._tasks.spawn(self._take_again(), "incarnation")
+        self._take_later(0.0)
 
-    async def _take_again(self) -> None:
-        while not self._closing:
-            try:
-                await self.take()
-            except StoreUnavailableError:
-                await sleep(self._clock, RETRY_SECONDS)
-            else:
-                return
+    def _take_later(self, pause_seconds: float) -> None:
+        if not self._closing:
+            self._tasks.spawn(self._take_again(pause_seconds), "incarnation")
+
+    async def _take_again(self, pause_seconds: float) -> None:
+        await sleep(self._clock, pause_seconds)
+        try:
+            await self.take()
+        except StoreUnavailableError:
+            self._take_later(RETRY_SECONDS)
+        except Exception:
+            # Told by this task's failure. Without a number nothing can be committed: it goes on.
+            self._take_later(RETRY_SECONDS)
+            raise
+
+
+async def _hold(connection: asyncpg.Connection) -> int:
+    sql = statements("sweep")
+    await connection.execute("SET ROLE relevo_sweep", timeout=CONNECT_TIMEOUT_SECONDS)
+    number: int = await connection.fetchval(sql["incarnate"], timeout=CONNECT_TIMEOUT_SECONDS)
+    held = await connection.fetchval(
+        sql["hold_incarnation"], number, timeout=CONNECT_TIMEOUT_SECONDS
+    )
+    assert held, "a number fresh from the sequence is free"
+    return number

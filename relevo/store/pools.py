@@ -6,7 +6,7 @@ start.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,9 @@ class Pools:
 
     async def close(self) -> None:
         """Close every connection, waiting for those in use."""
-        for pool in (self.app, self.ingest, self.sweep):
-            await pool.close()
+        async with AsyncExitStack() as stack:
+            for pool in (self.app, self.ingest, self.sweep):
+                stack.push_async_callback(pool.close)
 
 
 async def open_pools(url: str) -> Pools:
@@ -69,7 +70,9 @@ async def open_pools(url: str) -> Pools:
     """
     try:
         await _refuse_unfit_role(url)
-        app, ingest, sweep = [await _open(url, role) for role in POOL_SIZES]
+        async with AsyncExitStack() as half_way:
+            app, ingest, sweep = [await _open(url, role, half_way) for role in POOL_SIZES]
+            half_way.pop_all()
     except NOT_LET_IN as error:
         raise StoreSetupError(f"database.url does not open the database: {error}") from error
     except Exception as error:
@@ -91,7 +94,7 @@ async def connected(pool: "asyncpg.Pool[asyncpg.Record]") -> "AsyncIterator[Conn
         raise
 
 
-async def _open(url: str, role: str) -> "asyncpg.Pool[asyncpg.Record]":
+async def _open(url: str, role: str, half_way: AsyncExitStack) -> "asyncpg.Pool[asyncpg.Record]":
     async def work_as(connection: asyncpg.Connection) -> None:
         # A role that was set outlives RESET ALL, which every release of a connection runs.
         await connection.execute(f"SET ROLE {role}")
@@ -104,6 +107,7 @@ async def _open(url: str, role: str) -> "asyncpg.Pool[asyncpg.Record]":
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings={"application_name": role},
     )
+    half_way.push_async_callback(pool.close)
     return pool
 
 
