@@ -44,11 +44,15 @@ def match_history(items: tuple[HistoryItem, ...], rows: tuple[Message, ...]) -> 
     taken = {row.id for _, row in pairs}
     free = [row for row in rows if row.id not in taken]
     new: list[HistoryItem] = []
+    new_keys: set[str] = set()
     by_content = 0
     for item in unmatched:
+        if not new_keys.isdisjoint(item.keys):
+            continue  # the same message, listed twice
         row = _nearest(item, free)
         if row is None:
             new.append(item)
+            new_keys.update(item.keys)
             continue
         free.remove(row)
         pairs.append((item, row))

@@ -191,3 +191,9 @@ def test_the_nearest_of_several_rows_is_the_message() -> None:
     rows = (row(1, "10:00:00"), row(2, "10:00:02"))
     found = match_history((item("10:00:02", Author.CUSTOMER, "ok", "h1"),), rows)
     assert found.learned == ((2, "h1"),)
+
+
+def test_an_item_that_is_listed_twice_is_one_message() -> None:
+    first = item("10:00:00", Author.AGENT, "La 77", "h1", "local:1", item_id=5)
+    again = item("10:00:00", Author.AGENT, "La 77", "h1", item_id=6)
+    assert match_history((first, again), ()).new == (first,)

@@ -51,7 +51,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("load", "open_turns"): (BUSINESS, IDS, 1, NOON),
     ("load", "parts"): (BUSINESS, IDS),
     ("load", "told_by_turns"): (BUSINESS, IDS),
-    ("load", "window"): (BUSINESS, 5, NOON),
+    ("load", "window"): (BUSINESS, 5, NOON, "line", ["id"]),
     ("load", "told"): (BUSINESS, 5, 20),
     ("journal", "claim_keys"): (BUSINESS, ROW),
     ("journal", "release_keys"): (BUSINESS, IDS),

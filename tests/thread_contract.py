@@ -149,6 +149,15 @@ class ThreadContract:
         assert [set(m.keys) for m in window] == [{"h1"}, {"w1", "w2"}]
         assert [m.untold for m in window] == [None, Untold.UNREAD]
 
+    async def test_a_window_holds_what_is_named_by_an_id_wherever_it_is(
+        self, stores: Stores
+    ) -> None:
+        key = await stores.deliver(PHONE, said("antes", "w1", at=-1))
+        other = await stores.deliver(OTHER_PHONE, said("otra persona", "w2", at=-2))
+        assert key != other
+        window = await stores.journal.window(key, NOON, stores.line, {"w1", "w2", "w3"})
+        assert [(m.body, m.keys) for m in window] == [("otra persona", ("w2",)), ("antes", ("w1",))]
+
     async def test_an_id_belongs_to_the_message_that_had_it_first(self, stores: Stores) -> None:
         key = await stores.deliver(PHONE, said("uno", "w1"))
         await stores.deliver(PHONE, said("dos", "w2", at=1))

@@ -109,8 +109,10 @@ class Performer:
     ) -> HistoryRecalled:
         """Return the result of a recall with our own rows of its window, as they are stored now."""
         since = min([recall.since, *(i.event_at for i in event.items if i.event_at)])
+        since -= PROOF_OVERLAP
+        named = {name for item in event.items for name in item.keys}
         journal = self._world.journal
-        rows = await self._patiently(lambda: journal.window(key, since - PROOF_OVERLAP))
+        rows = await self._patiently(lambda: journal.window(key, since, recall.channel_id, named))
         return replace(event, rows=rows)
 
     async def _run(self, key: ConversationKey, effect: Effect, stepped_at: float) -> None:

@@ -1,6 +1,6 @@
 """What the actors need from the rest of the shell. Declared by the caller; wired in `app.py`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,8 +29,18 @@ class Journal(Protocol):
     async def commit(self, writes: Writes) -> bool:
         """Commit one step. False: the version was not the expected one, nothing was written."""
 
-    async def window(self, key: ConversationKey, since: datetime) -> tuple[Message, ...]:
-        """Read the messages of a conversation since an instant, oldest first."""
+    async def window(
+        self,
+        key: ConversationKey,
+        since: datetime,
+        channel_id: str = "",
+        named: Collection[str] = (),
+    ) -> tuple[Message, ...]:
+        """Read a conversation's messages since an instant, oldest first, with all their ids.
+
+        Also those that one of the ids `named` on this channel belongs to, whatever their time, and
+        whosever they are.
+        """
 
     async def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:
         """Read the newest `limit` messages that the AI was told, or said, oldest first."""

@@ -7,7 +7,7 @@ on. Rows are locked in (business_id, id) order.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +77,19 @@ class PostgresJournal:
             )
         return await group.submit(writes)
 
-    async def window(self, key: ConversationKey, since: datetime) -> tuple[Message, ...]:
-        """Read the messages of a conversation since an instant, oldest first, with their ids."""
+    async def window(
+        self,
+        key: ConversationKey,
+        since: datetime,
+        channel_id: str = "",
+        named: Collection[str] = (),
+    ) -> tuple[Message, ...]:
+        """Read a conversation's messages since an instant, and those `named` by an id anywhere."""
         with self._means.timed("window"):
             async with self._pools.tenant(key.business_id) as connection:
-                rows = await connection.fetch(self._load["window"], *key, since)
+                rows = await connection.fetch(
+                    self._load["window"], *key, since, channel_id, list(named)
+                )
         return tuple(message_from(row, row["keys"]) for row in rows)
 
     async def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:

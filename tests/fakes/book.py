@@ -1,13 +1,13 @@
 """The rows in memory: what PostgreSQL holds, and what ingest and turn commits do with it.
 
-Plain dictionaries, no event loop: stories and properties of the core use it as it is,
-`tests/fakes/journal.py` gives it to actors. It passes the same contract as PostgreSQL.
-`before_commit` is called with what is about to be committed: a test may deliver something there,
-and so make the commit lose its race.
+Plain dictionaries: stories and properties of the core use it as it is, `tests/fakes/journal.py`
+gives it to actors. It passes the same contract as PostgreSQL. `before_commit` is called with what
+is about to be committed: a test may deliver something there, so that the commit loses its race.
 """
 
 import itertools
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -109,17 +109,14 @@ class Book:
         thread = self._threads[key]
         turn = thread.open_turn
         sending = turn is not None and turn.stage is Stage.SENDING
+        own = turn.message_ids if turn is not None and sending else ()
         return Rows(
             conversation=thread.conversation,
             untold=self._untold(thread),
             witnesses=self._witnesses(thread),
             turn=turn,
             parts=_parts_of(thread, turn) if turn is not None and sending else (),
-            told=(
-                tuple(self._read(thread, i) for i in turn.message_ids if i in thread.messages)
-                if turn is not None and sending
-                else ()
-            ),
+            told=tuple(self._read(thread, i) for i in own if i in thread.messages),
         )
 
     def write(self, writes: Writes) -> bool:
@@ -144,15 +141,19 @@ class Book:
         _write_turn(thread, writes)
         return True
 
-    def window(self, key: ConversationKey, since: datetime) -> tuple[Message, ...]:
-        """Read the messages since an instant with every id they were seen under."""
-        thread = self._threads[key]
-        ids = {i for i, m in thread.messages.items() if m.event_at >= since or not m.timed}
-        keys: dict[int, list[str]] = {message_id: [] for message_id in ids}
+    def window(
+        self, key: ConversationKey, since: datetime, named: Collection[str] = ()
+    ) -> tuple[Message, ...]:
+        """Read the messages since an instant, and those named by an id, with all their ids."""
+        keys = defaultdict[int, tuple[str, ...]](tuple)
         for (_, name), message_id in sorted(self._keys.items()):
-            if message_id in ids:
-                keys[message_id].append(name)
-        found = (replace(self._read(thread, i), keys=tuple(keys[i])) for i in ids)
+            keys[message_id] += (name,)
+        found = (
+            replace(self._read(thread, i), keys=keys[i])
+            for whose, thread in self._threads.items()
+            for i, m in thread.messages.items()
+            if (whose == key and (m.event_at >= since or not m.timed)) or {*named} & {*keys[i]}
+        )
         return tuple(sorted(found, key=lambda m: m.order))
 
     def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:
@@ -180,10 +181,10 @@ class Book:
     def fates(self) -> dict[int, Fate]:
         """Return what became of every customer message that a webhook has brought."""
         return {
-            message_id: fate
+            i: fate
             for thread in self._threads.values()
-            for message_id, fate in thread.fates.items()
-            if thread.messages[message_id].source is Source.WEBHOOK
+            for i, fate in thread.fates.items()
+            if thread.messages[i].source is Source.WEBHOOK
         }
 
     def open_dead_letters(self) -> set[int]:
@@ -281,8 +282,8 @@ def _revive(thread: Thread, message_id: int, received_at: datetime) -> None:
 
 
 def _raise_version(thread: Thread) -> None:
-    raised = thread.conversation.version + 1
-    thread.conversation = replace(thread.conversation, version=raised)
+    before = thread.conversation
+    thread.conversation = replace(before, version=before.version + 1)
 
 
 def _write_untold(thread: Thread, writes: Writes) -> None:

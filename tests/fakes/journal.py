@@ -5,7 +5,7 @@ key = journal.book.deliver("+50370000001", message, received_at)
 assert await journal.commit(writes)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from relevo.messages import ConversationKey, Message
@@ -23,8 +23,14 @@ class MemoryJournal:
     async def commit(self, writes: Writes) -> bool:
         return self.book.write(writes)
 
-    async def window(self, key: ConversationKey, since: datetime) -> tuple[Message, ...]:
-        return self.book.window(key, since)
+    async def window(
+        self,
+        key: ConversationKey,
+        since: datetime,
+        channel_id: str = "",  # noqa: ARG002  (a book has one channel)
+        named: Collection[str] = (),
+    ) -> tuple[Message, ...]:
+        return self.book.window(key, since, named)
 
     async def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:
         return self.book.told(key, limit)

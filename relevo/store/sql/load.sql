@@ -56,15 +56,23 @@ WHERE m.business_id = $1::text AND m.id = ANY ($2::bigint[])
 ORDER BY m.event_at, m.id;
 
 -- name: window
--- Our messages of a window, with every id they were seen under, to match a history with.
+-- Our messages of a window, with every id they were seen under, to match a history with; and those
+-- that the history names by id, wherever and whosever they are: an id is one message, never two.
 SELECT m.conversation_id, u.state, m.id, m.author, m.author_name, m.kind, m.body, m.source,
     m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value,
     ARRAY(SELECT k.key FROM message_key AS k
         WHERE k.business_id = m.business_id AND k.message_id = m.id ORDER BY k.key) AS keys
-FROM message AS m LEFT JOIN untold AS u ON u.business_id = m.business_id
-    AND u.conversation_id = m.conversation_id AND u.message_id = m.id
-WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint
-    AND (m.event_at >= $3::timestamptz OR NOT m.timed)
+FROM (
+    SELECT n.id FROM message AS n
+    WHERE n.business_id = $1::text AND n.conversation_id = $2::bigint
+        AND (n.event_at >= $3::timestamptz OR NOT n.timed)
+    UNION
+    SELECT k.message_id FROM message_key AS k
+    WHERE k.business_id = $1::text AND k.channel_id = $4::text AND k.key = ANY ($5::text[])
+) AS w
+    JOIN message AS m ON m.business_id = $1::text AND m.id = w.id
+    LEFT JOIN untold AS u ON u.business_id = m.business_id
+        AND u.conversation_id = m.conversation_id AND u.message_id = m.id
 ORDER BY m.event_at, m.id;
 
 -- name: told
