@@ -96,14 +96,19 @@ async def connected(pool: "asyncpg.Pool[asyncpg.Record]") -> "AsyncIterator[Conn
 
 async def _open(url: str, role: str, half_way: AsyncExitStack) -> "asyncpg.Pool[asyncpg.Record]":
     async def work_as(connection: asyncpg.Connection) -> None:
-        # A role that was set outlives RESET ALL, which every release of a connection runs.
         await connection.execute(f"SET ROLE {role}")
+
+    async def leave_as_it_is(_connection: object) -> None:
+        # All we set lasts for a transaction, and the role for good, so the round trip that resets a
+        # connection is saved: an eighth of what a batch costs. An open transaction is rolled back.
+        return
 
     pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
         url,
         min_size=1,
         max_size=POOL_SIZES[role],
         init=work_as,
+        reset=leave_as_it_is,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings={"application_name": role},
     )
