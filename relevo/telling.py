@@ -34,6 +34,11 @@ def why(conversations: Sequence[Told], address: str, *, as_json: bool) -> None:
         console.print(Text(f"  customer last wrote {_at(conversation['last_customer_at'])}"))
         console.print(Text(f"  assistant last replied {_at(conversation['last_assistant_at'])}"))
         console.print(Text(f"  history known to {_at(conversation['known_to'])}"))
+        if conversation["recall_owed_since"] is not None:
+            since = _at(conversation["recall_owed_since"])
+            console.print(
+                Text(f"  history from {since} on is still to be asked: the next turn does")
+            )
         for turn in reversed(conversation["turns"]):
             _turn(console, turn)
         if conversation["waiting"]:
@@ -118,13 +123,13 @@ def _verdict(turn: Told) -> str:
 
 
 def _recall(turn: Told) -> str:
-    if turn["recall"] == "not_needed":
+    if not turn["recall_reasons"]:
         return "not needed"
-    reasons = ", ".join(turn["recall_reasons"])
-    return (
-        f"{turn['recall']} (because: {reasons}; since {_at(turn['recall_since'])}; "
-        f"{turn['recalled']} new, {turn['matched_by_content']} known by content)"
-    )
+    asked = f"because: {', '.join(turn['recall_reasons'])}; since {_at(turn['recall_since'])}"
+    if turn["recall"] == "not_needed":
+        return f"not complete ({asked})"
+    found = f"{turn['recalled']} new, {turn['matched_by_content']} known by content"
+    return f"{turn['recall']} ({asked}; {found})"
 
 
 def _messages(console: Console, messages: Iterable[Told]) -> None:

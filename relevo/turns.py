@@ -113,10 +113,8 @@ class Conversation:
     key: ConversationKey
     version: int = 0
     marks: Marks = field(default_factory=Marks)
-    recall_owed: bool = False
-    """The last recall that was needed did not complete."""
     owed_since: datetime | None = None
-    """From where the recall that is owed has to ask; its `since`."""
+    """Where the last recall that was needed began, if it did not complete: it is owed."""
     new_contact: bool = False
     """The provider called this contact new: there is nothing to look back at."""
     ai_conversation: str | None = None

@@ -38,7 +38,6 @@ class CommitContract:
         conversation = Conversation(
             key,
             marks=Marks(after(1), after(2), after(3), after(4), after(5)),
-            recall_owed=True,
             owed_since=after(-120),
             ai_conversation="conv_1",
         )

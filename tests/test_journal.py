@@ -248,7 +248,7 @@ async def test_what_is_committed_is_read_back_as_it_was(store: Desk) -> None:
     writes = replying(rows, 6001, 6002)
     marks = Marks(NOON, NOON, None, NOON, NOON)
     conversation = replace(
-        rows.conversation, marks=marks, recall_owed=True, ai_conversation="conv_1"
+        rows.conversation, marks=marks, owed_since=NOON, ai_conversation="conv_1"
     )
     assert await store.journal.commit(replace(writes, conversation=conversation))
     found = await read(store, conversation.key)

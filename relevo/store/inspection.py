@@ -115,7 +115,7 @@ async def _told(
         "last_assistant_at": row["last_assistant_at"],
         "last_agent_at": row["last_agent_at"],
         "known_to": row["known_to"],
-        "recall_owed": row["recall_owed"],
+        "recall_owed_since": row["owed_since"],
         "ai_conversation": row["openai_conversation_id"],
         "waiting": [_message(message) | {"state": message["state"]} for message in waiting],
         "turns": [

@@ -39,7 +39,6 @@ def conversation_from(business_id: str, row: Row) -> Conversation:
             known_to=row["known_to"],
             told_to=row["told_to"],
         ),
-        recall_owed=row["recall_owed"],
         owed_since=row["owed_since"],
         new_contact=row["new_contact"],
         ai_conversation=row["openai_conversation_id"],
@@ -140,7 +139,6 @@ def conversation_row(conversation: Conversation) -> Columns:
         "last_agent_at": marks.last_agent_at,
         "known_to": marks.known_to,
         "told_to": marks.told_to,
-        "recall_owed": conversation.recall_owed,
         "owed_since": conversation.owed_since,
         "ai_conversation": conversation.ai_conversation,
     }

@@ -18,7 +18,7 @@ DELETE FROM message_key WHERE business_id = $1::text AND message_id = ANY ($2::b
 WITH news AS (
     SELECT * FROM jsonb_to_recordset($2::jsonb) AS t (id bigint, version bigint,
         last_customer_at timestamptz, last_assistant_at timestamptz, last_agent_at timestamptz,
-        known_to timestamptz, told_to timestamptz, recall_owed boolean,
+        known_to timestamptz, told_to timestamptz,
         owed_since timestamptz, ai_conversation text)
 ), locked AS (
     SELECT c.id FROM conversation AS c
@@ -29,7 +29,7 @@ WITH news AS (
 UPDATE conversation AS c
 SET version = c.version + 1, last_customer_at = news.last_customer_at,
     last_assistant_at = news.last_assistant_at, last_agent_at = news.last_agent_at,
-    known_to = news.known_to, told_to = news.told_to, recall_owed = news.recall_owed,
+    known_to = news.known_to, told_to = news.told_to,
     owed_since = news.owed_since, openai_conversation_id = news.ai_conversation
 FROM news JOIN locked USING (id)
 WHERE c.business_id = $1::text AND c.id = news.id AND c.version = news.version

@@ -53,7 +53,6 @@ CREATE TABLE conversation (
     last_agent_at timestamptz,
     known_to timestamptz,
     told_to timestamptz,
-    recall_owed boolean NOT NULL DEFAULT false,
     owed_since timestamptz,
     new_contact boolean NOT NULL DEFAULT false,
     openai_conversation_id text CONSTRAINT openai_conversation_id_is_one
