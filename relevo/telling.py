@@ -36,9 +36,7 @@ def why(conversations: Sequence[Told], address: str, *, as_json: bool) -> None:
         console.print(Text(f"  history known to {_at(conversation['known_to'])}"))
         if conversation["recall_owed_since"] is not None:
             since = _at(conversation["recall_owed_since"])
-            console.print(
-                Text(f"  history from {since} on is still to be asked: the next turn does")
-            )
+            console.print(Text(f"  history since {since} is still to be asked for"))
         for turn in reversed(conversation["turns"]):
             _turn(console, turn)
         if conversation["waiting"]:
