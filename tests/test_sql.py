@@ -70,9 +70,9 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("journal", "bury"): (BUSINESS, ROW),
     ("journal", "supersede"): (BUSINESS, IDS, NOON),
     ("ingest", "deliver"): (
-        *([1], [BUSINESS], [LINE], ["k5"], ["phone"], ["+5"], ["customer"], [""], ["text"]),
-        *(["Hola"], [""], [NOON], [True], [NOON], [1, 1], ["k5", "other"]),
-        *([1, 1], [0, 1], ["phone", "bsuid"], ["", LINE], ["+5", "US.5"], 1),
+        *([1], [NOON], [NOON], f"\x1f{BUSINESS}", f"\x1f{LINE}", "\x1fk5", "\x1fphone", "\x1f+5"),
+        *("\x1fcustomer", "\x1f", "\x1ftext", "\x1fHola", "\x1f", [1, 1], "\x1fk5\x1fother"),
+        *([1, 1], [0, 1], "\x1fphone\x1fbsuid", f"\x1f\x1f{LINE}", "\x1f+5\x1fUS.5", 1),
     ),
     ("ingest", "meet"): ([BUSINESS], ["phone:hotel:+5"], ["phone"], [""], ["+5"], NOON),
     ("ingest", "lead"): ([BUSINESS], ["phone:hotel:+5"], ["phone"], [""], ["+5"], [0]),

@@ -76,10 +76,12 @@ class Customer(AsyncioActor):
         self._behind = False
         self._catch_ups = 0
 
-    @property
-    def unread_count(self) -> int:
-        """Return how many unread rows memory knows of."""
-        return len(unread(self.state.untold)) if self.state is not None else 0
+    def expects(self, unread_count: int) -> bool:
+        """Tell whether so many unread rows are news to memory, or to what it will read anyway."""
+        if self.busy or self._behind:
+            return True
+        known = len(unread(self.state.untold)) if self.state is not None else 0
+        return known == unread_count
 
     def show(self, rows: Rows | None) -> None:
         """Have rows looked at, instead of older ones; None: it reads them itself."""

@@ -161,7 +161,7 @@ class Supervisor:
         found = await self._world.journal.unread(now - self._bounds.sweep_back)
         for number, (key, count) in enumerate(found.items(), start=1):
             customer = self._customers.get(key)
-            if customer is None or (not customer.busy and customer.unread_count != count):
+            if customer is None or not customer.expects(count):
                 self.look(key)
             if number % SWEEP_STRIDE == 0:
                 await asyncio.sleep(0)

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 import orjson
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from relevo.errors import ConfigError
 from relevo.http.ports import Readiness
@@ -46,7 +45,8 @@ class Server:
         """`routes` are added as they are; with a sandbox among them, `/` leads to it."""
         self._bound = bound
         self._readiness = readiness
-        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_as_problem])
+        # What nobody caught, aiohttp logs, and answers with a 500 that tells nothing of the inside.
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post("/webhooks/{channel}", webhooks.receive)
         app.router.add_get("/livez", _alive)
         app.router.add_get("/readyz", self._ready)
@@ -82,19 +82,3 @@ async def _alive(_request: web.Request) -> web.Response:
 
 async def _to_sandbox(_request: web.Request) -> web.Response:
     raise web.HTTPFound("/sandbox")
-
-
-@web.middleware
-async def _as_problem(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer what nobody caught with a problem that tells nothing of the inside."""
-    try:
-        return await handler(request)
-    except web.HTTPException:
-        raise
-    except Exception:
-        request.app.logger.exception("unhandled in a request")
-        return web.Response(
-            status=500,
-            body=orjson.dumps({"title": "internal error", "status": 500}),
-            content_type="application/problem+json",
-        )

@@ -6,7 +6,10 @@ from typing import Any
 
 from relevo.messages import Author, InboundMessage, NewContact
 
-Columns = tuple[list[Any], ...]
+Columns = tuple[Any, ...]
+
+SEPARATOR = "\x1f"
+"""U+001F, the unit separator: a control character that no keyboard writes."""
 
 
 @dataclass(slots=True)
@@ -33,6 +36,8 @@ def columns(placed: list[Placed]) -> Columns:
     items = [
         (
             ordinal,
+            item.event_at,
+            item.received_at,
             item.business_id,
             item.channel_id,
             item.keys[0],
@@ -43,9 +48,6 @@ def columns(placed: list[Placed]) -> Columns:
             item.message.kind,
             item.message.body,
             item.message.media,
-            item.event_at,
-            True,
-            item.received_at,
         )
         for ordinal, item in enumerate(placed)
     ]
@@ -56,8 +58,18 @@ def columns(placed: list[Placed]) -> Columns:
         for rank, address in enumerate(item.addresses)
     ]
     return tuple(
-        list(column) for rows in (items, aliases, reach) for column in zip(*rows, strict=True)
+        _joined(column) if isinstance(column[0], str) else column
+        for rows in (items, aliases, reach)
+        for column in zip(*rows, strict=True)
     )
+
+
+def _joined(texts: tuple[str, ...]) -> str:
+    """Return the texts as one, each after a separator, which none of them keeps in itself."""
+    joined = SEPARATOR.join(("", *texts))
+    if joined.count(SEPARATOR) > len(texts):
+        return SEPARATOR.join(("", *(text.replace(SEPARATOR, " ") for text in texts)))
+    return joined
 
 
 def as_message(contact: NewContact) -> InboundMessage:

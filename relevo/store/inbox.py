@@ -111,14 +111,18 @@ class Inbox:
         deliveries, receipts = zip(*batch, strict=True)
         for receipt in receipts:
             receipt.duplicates = 0
+        kinds = {type(arrival) for delivery in deliveries for arrival in delivery.arrivals}
         with self._means.timed("ingest", len(batch)):
             placed = self._placed(deliveries, receipts)
             async with connected(self._means.pools.ingest) as connection:
-                await self._greet(connection, deliveries)
+                if NewContact in kinds:
+                    await self._greet(connection, deliveries)
                 if placed:
                     await self._store(connection, placed, receipts)
-                await self._note_statuses(connection, deliveries)
-                await self._set_aside(connection, deliveries, receipts)
+                if StatusUpdate in kinds:
+                    await self._note_statuses(connection, deliveries)
+                if Unusable in kinds:
+                    await self._set_aside(connection, deliveries, receipts)
         return receipts
 
     def _placed(self, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> list[Placed]:
@@ -215,8 +219,6 @@ class Inbox:
             for arrival in delivery.arrivals
             if isinstance(arrival, NewContact)
         ]
-        if not met:
-            return
         await self._meet(connection, met)
         reach = sorted({(item.business_id, *address) for item in met for address in item.addresses})
         await connection.execute(
@@ -251,10 +253,9 @@ class Inbox:
             for delivery in deliveries
         ]
         rows = [_aside(d, why[0]) for d, why in zip(deliveries, reasons, strict=True) if why]
-        if rows:
-            await connection.execute(
-                self._sql["set_aside"], *(list(column) for column in zip(*rows, strict=True))
-            )
+        await connection.execute(
+            self._sql["set_aside"], *(list(column) for column in zip(*rows, strict=True))
+        )
         for receipt, why in zip(receipts, reasons, strict=True):
             receipt.quarantined.extend(why)
 

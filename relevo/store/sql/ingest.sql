@@ -44,18 +44,25 @@ ON CONFLICT DO NOTHING;
 -- One batch of messages, in one statement: places each by its addresses, drops what any of its ids
 -- names already, stores the rest, and tells what became of each.
 -- `unplaced` ones have an address that nobody has yet: they have to `meet` first.
+-- A column of texts is one text, each element after a U+001F: the driver looks at the elements of an
+-- array one by one, and asks each whether it is an array.
 WITH item AS (
-    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-        $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[],
-        $13::boolean[], $14::timestamptz[])
-    AS t (ordinal, business_id, channel_id, key, address_kind, address_value, author, author_name,
-        kind, body, media, event_at, timed, received_at)
+    SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[],
+        (string_to_array($4, E'\x1f'))[2:], (string_to_array($5, E'\x1f'))[2:],
+        (string_to_array($6, E'\x1f'))[2:], (string_to_array($7, E'\x1f'))[2:],
+        (string_to_array($8, E'\x1f'))[2:], (string_to_array($9, E'\x1f'))[2:],
+        (string_to_array($10, E'\x1f'))[2:], (string_to_array($11, E'\x1f'))[2:],
+        (string_to_array($12, E'\x1f'))[2:], (string_to_array($13, E'\x1f'))[2:])
+    AS t (ordinal, event_at, received_at, business_id, channel_id, key, address_kind, address_value,
+        author, author_name, kind, body, media)
 ), alias AS (
     SELECT t.ordinal, item.business_id, item.channel_id, t.key
-    FROM unnest($15::int[], $16::text[]) AS t (ordinal, key) JOIN item USING (ordinal)
+    FROM unnest($14::int[], (string_to_array($15, E'\x1f'))[2:]) AS t (ordinal, key)
+        JOIN item USING (ordinal)
 ), reach AS (
     SELECT t.ordinal, item.business_id, t.rank, t.kind, t.scope, t.value
-    FROM unnest($17::int[], $18::int[], $19::text[], $20::text[], $21::text[])
+    FROM unnest($16::int[], $17::int[], (string_to_array($18, E'\x1f'))[2:],
+        (string_to_array($19, E'\x1f'))[2:], (string_to_array($20, E'\x1f'))[2:])
         AS t (ordinal, rank, kind, scope, value) JOIN item USING (ordinal)
 ), reached AS (
     SELECT reach.*, a.conversation_id
@@ -81,9 +88,9 @@ WITH item AS (
     SELECT * FROM numbered JOIN won USING (id)
 ), stored AS (
     INSERT INTO message (business_id, id, conversation_id, channel_id, address_kind, address_value,
-        author, author_name, kind, body, media, source, event_at, timed, received_at, fate)
+        author, author_name, kind, body, media, source, event_at, received_at, fate)
     SELECT business_id, id, conversation_id, channel_id, address_kind, address_value, author,
-        author_name, kind, body, media, 'webhook', event_at, timed, received_at,
+        author_name, kind, body, media, 'webhook', event_at, received_at,
         CASE WHEN author <> 'customer' THEN NULL WHEN kind = 'reaction' THEN 'context'
             ELSE 'in_flight' END
     FROM fresh
@@ -158,7 +165,7 @@ WITH item AS (
     FROM revived WHERE m.business_id = revived.business_id AND m.id = revived.message_id
 ), counted AS (
     INSERT INTO accepted (business_id, writer, messages)
-    SELECT business_id, $22::int, count(*)
+    SELECT business_id, $21::int, count(*)
     FROM (
         SELECT business_id FROM fresh WHERE author = 'customer'
         UNION ALL
