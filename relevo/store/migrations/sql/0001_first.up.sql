@@ -77,7 +77,8 @@ CREATE TABLE address (
 CREATE INDEX address_of_conversation ON address (business_id, conversation_id);
 
 -- Everything that was said, once. Rows are not updated while they wait: what waits stands in
--- `untold`, so that a message's only updates (fate, status) touch no index.
+-- `untold`, so that a message's only updates (fate, status) touch no index. The channel is named by
+-- our configuration: a foreign key to it would have every insert lock that one row.
 CREATE TABLE message (
     business_id text NOT NULL,
     id bigint NOT NULL,
@@ -101,7 +102,6 @@ CREATE TABLE message (
         'context', 'refused', 'dead', 'revoked')),
     PRIMARY KEY (business_id, id),
     FOREIGN KEY (business_id, conversation_id) REFERENCES conversation (business_id, id),
-    FOREIGN KEY (business_id, channel_id) REFERENCES channel (business_id, id),
     CONSTRAINT customers_have_a_fate CHECK ((author = 'customer') = (fate IS NOT NULL))
 ) WITH (fillfactor = 85);
 CREATE INDEX message_thread ON message (business_id, conversation_id, event_at, id);
@@ -120,18 +120,17 @@ CREATE TABLE message_key (
 CREATE INDEX message_key_of_message ON message_key (business_id, message_id);
 
 -- What the AI has not been told. A row is a flag, never a cursor: commits become visible out of
--- order.
+-- order. It is written with its message, read by joining it, and deleted before it; a foreign key
+-- and the index that it needs would cost a tenth of a webhook.
 CREATE TABLE untold (
     business_id text NOT NULL,
     conversation_id bigint NOT NULL,
     message_id bigint NOT NULL,
     state text NOT NULL CHECK (state IN ('unread', 'failed', 'context')),
     received_at timestamptz NOT NULL,
-    PRIMARY KEY (business_id, conversation_id, message_id),
-    FOREIGN KEY (business_id, message_id) REFERENCES message (business_id, id)
+    PRIMARY KEY (business_id, conversation_id, message_id)
 );
 CREATE INDEX untold_unread ON untold (received_at) WHERE state = 'unread';
-CREATE INDEX untold_of_message ON untold (business_id, message_id);
 
 -- A closed burst: snapshot, verdict with its evidence, what was told, outcome, cost, timings.
 CREATE TABLE turn (
