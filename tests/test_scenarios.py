@@ -1,5 +1,6 @@
 """The timelines that really happened, through HTTP, against a fake WATI and a fake AI."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,55 @@ from relevo.store.embedded import DatabaseUrls
 from tests.house import House
 from tests.storyteller import PHONE, Storyteller, burst, instant, scenario
 
+OTHER_NAMES = {
+    "no-whatsapp-ids": {"whatsapp_ids": False},
+    "other-ids": {"webhook_ids": False},
+    "no-common-id": {"whatsapp_ids": False, "webhook_ids": False},
+}
+"""How a history may name what the webhooks of the same messages name otherwise."""
+RECALLING = ["01", "02", "03", "04", "05", "06", "13", "14", "15", "16", "17", "20"]
+"""The scenarios in which ids decide: something is recalled, or must not be."""
+
 TOLD = ["01", "02", "03", "04", "05", "06", "07", "08", "13", "14", "15", "16", "17", "19", "20"]
-CUSTOMERS = [
-    pytest.param(number, index, id=f"{scenario(number).name}-{index}")
-    for number in TOLD
-    for index, _ in enumerate(scenario(number).customers)
-]
 
 
-@pytest.mark.parametrize(("number", "index"), CUSTOMERS)
+def customers(numbers: list[str]) -> list[Any]:
+    return [
+        pytest.param(number, index, id=f"{scenario(number).name}-{index}")
+        for number in numbers
+        for index, _ in enumerate(scenario(number).customers)
+    ]
+
+
+@pytest.mark.parametrize(("number", "index"), customers(TOLD))
 async def test_a_timeline_comes_out_right(
     number: str, index: int, database: DatabaseUrls, tmp_path: Path
 ) -> None:
+    await told(number, index, database, tmp_path)
+
+
+@pytest.mark.parametrize("names", OTHER_NAMES)
+@pytest.mark.parametrize(("number", "index"), customers(RECALLING))
+async def test_it_does_whatever_the_history_calls_a_message(
+    number: str, index: int, names: str, database: DatabaseUrls, tmp_path: Path
+) -> None:
+    await told(number, index, database, tmp_path, OTHER_NAMES[names])
+
+
+async def told(
+    number: str,
+    index: int,
+    database: DatabaseUrls,
+    folder: Path,
+    manners: Mapping[str, bool] | None = None,
+) -> None:
+    """Let a timeline happen, with a history of these manners, and expect what it expects."""
     story = scenario(number)
     script = story.customers[index]
     starts_at = min(instant(event["at"]) for event in script["timeline"])
-    async with House(database, tmp_path, starts_at, **story.settings) as house:
+    async with House(database, folder, starts_at, **story.settings) as house:
+        for name, value in (manners or {}).items():
+            setattr(house.wati.history, name, value)
         teller = Storyteller(house, script)
         await teller.prepare()
         await teller.tell()
