@@ -63,8 +63,7 @@ async def test_what_waits_and_what_is_under_way_balances_too(house: House) -> No
 
 
 async def test_a_message_that_is_taken_away_is_missed(house: House) -> None:
-    await house.rows("DELETE FROM message_key WHERE message_id = (SELECT min(id) FROM message)")
-    await house.rows("DELETE FROM message WHERE id = (SELECT min(id) FROM message)")
+    await take_away_a_message(house)
     balance = await house.audit()
     assert (balance.remainder, balance.sound) == (1, False)
 
@@ -128,6 +127,18 @@ async def test_the_command_audit_says_with_its_code_whether_all_is_well(house: H
 
 
 @pytest.mark.process
+async def test_the_command_audit_misses_a_message_that_was_really_taken_away(house: House) -> None:
+    assert (await relevo(house, "audit")).code == WELL
+    await take_away_a_message(house)
+    bad = await relevo(house, "audit")
+    assert (bad.code, bad.errors) == (BAD, "")
+    assert "Something is missing: hotel." in bad.out
+    told = await relevo(house, "audit", "--json")
+    [balance] = orjson.loads(told.out)
+    assert (told.code, balance["remainder"], balance["sound"]) == (BAD, 1, False)
+
+
+@pytest.mark.process
 async def test_the_command_audit_needs_an_owner_who_may(house: House) -> None:
     owner_url = house.urls.owner_url
     for wrong, line in (
@@ -169,6 +180,13 @@ async def test_the_command_why_knows_a_customer_in_every_spelling(house: House) 
     assert "agent Luis: Ya le aparte la mesa 4" in ended[0].out
     stranger = await relevo(house, "why", "50370009999", "--json")
     assert (stranger.code, orjson.loads(stranger.out)["conversations"]) == (BAD, [])
+
+
+async def take_away_a_message(house: House) -> None:
+    """Delete the customer's first message as the owner may, and what hangs on it."""
+    first = "(SELECT min(id) FROM message WHERE author = 'customer')"
+    await house.rows(f"DELETE FROM message_key WHERE message_id = {first}")
+    await house.rows(f"DELETE FROM message WHERE id = {first}")
 
 
 async def say(house: House, text: str) -> None:
