@@ -13,6 +13,9 @@ from relevo.http.wati import WatiChannel, WatiSettings
 from relevo.offline import OfflineAssistant
 from relevo.settings import Channel, Config
 
+AHEAD_SHARE = 0.05
+AHEAD_SECONDS_MIN = 0.5
+
 
 class OwnLine(NamedTuple):
     """How this process reaches itself: the sandbox's provider and its channel meet over HTTP."""
@@ -54,7 +57,7 @@ def open_assistants(config: Config, stack: AsyncExitStack) -> Mapping[str, Assis
             api_key=table.api_key.get_secret_value(),
             model=table.model,
             instructions=table.instructions,
-            timeout_seconds=table.timeout_seconds,
+            timeout_seconds=ahead_of(table.timeout_seconds),
             memory=table.memory,
             business_id=business.id,
         )
@@ -77,5 +80,15 @@ def _wati(config: Config, channel: Channel) -> WatiSettings:
         webhook_secret=channel.webhook_secret.get_secret_value(),
         assistant_operator=channel.assistant_operator,
         recall_pages_max=business.recall_pages_max,
-        recall_timeout_seconds=business.recall_timeout_seconds,
+        recall_timeout_seconds=ahead_of(business.recall_timeout_seconds),
     )
+
+
+def ahead_of(seconds: float) -> float:
+    """Return how long an adapter may take where the core waits so long for it.
+
+    The core counts from its step, the adapter from its call, which comes after the commit. Were
+    both given the same time, the core would always be first: what an adapter has read until then,
+    and the reason why it ended, would be lost.
+    """
+    return max(seconds / 2, seconds - max(AHEAD_SECONDS_MIN, AHEAD_SHARE * seconds))
