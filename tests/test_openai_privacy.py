@@ -11,6 +11,7 @@ from relevo.outcomes import Answer, NoAnswer
 from tests.fakes import openai as fakes
 from tests.fakes.openai import FakeOpenAI
 from tests.openai_rig import EMPTY, HELLO, KEY, ensured, opened, settings_for
+from tests.proxy_rig import proxy_in_the_environment
 
 PERMANENT = AnswerFailure.PERMANENT
 
@@ -44,6 +45,19 @@ async def test_an_inherited_environment_moves_nothing(
     headers = fake.requests[-1].headers
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert not [name for name in headers if name.lower().startswith("openai-")]
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(
+    fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        proxy_in_the_environment(monkeypatch) as heard,
+        opened(settings_for(fake)) as assistant,
+    ):
+        answer = await assistant.answer(await ensured(assistant), HELLO)
+
+    assert isinstance(answer, Answer)
+    assert heard == []
 
 
 async def test_a_redirect_is_not_followed(fake: FakeOpenAI, assistant: Assistant) -> None:

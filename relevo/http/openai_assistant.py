@@ -146,7 +146,10 @@ def open_client(settings: OpenAISettings) -> AsyncOpenAI:
         default_headers={"Authorization": f"Bearer {settings.api_key}"},
         timeout=timeout,
         max_retries=0,
-        http_client=DefaultAioHttpClient(follow_redirects=False, limits=limits, timeout=timeout),
+        # Nor does HTTP_PROXY, ALL_PROXY or a .netrc come between: the SDK's client heeds them.
+        http_client=DefaultAioHttpClient(
+            follow_redirects=False, limits=limits, timeout=timeout, trust_env=False
+        ),
     )
     # The environment's would go with the configured key, and belong to another.
     client.organization = None

@@ -9,7 +9,13 @@ Session = aiohttp.ClientSession
 
 
 def open_session() -> Session:
-    """Open it; whoever opened it closes it. It keeps no cookies: tenants share it."""
+    """Open it; whoever opened it closes it.
+
+    It keeps no cookies: tenants share it. No proxy and no .netrc of the environment is heeded: a
+    customer's words and our tokens go to the configured address, and nowhere else.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX), cookie_jar=aiohttp.DummyCookieJar()
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
     )
