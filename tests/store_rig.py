@@ -58,11 +58,15 @@ class Desk:
         self.operations.append((operation, rows))
 
     async def deliver(
-        self, *arrivals: Arrival, body: bytes = b"{}", after_seconds: float = 0
+        self,
+        *arrivals: Arrival,
+        body: bytes = b"{}",
+        after_seconds: float = 0,
+        line: str = LINE,
     ) -> Receipt:
         """Deliver one webhook of the hotel, received so long after noon."""
         received_at = NOON + timedelta(seconds=after_seconds)
-        return await self.inbox.deliver(Delivery(BUSINESS, LINE, arrivals, body, received_at))
+        return await self.inbox.deliver(Delivery(BUSINESS, line, arrivals, body, received_at))
 
     async def rows(self, statement: str, *arguments: Any) -> list[Any]:
         """Ask the database as its owner."""

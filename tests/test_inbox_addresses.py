@@ -1,16 +1,19 @@
 """Ingest: a person is one conversation, under however many addresses and in whatever order."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
 from relevo.messages import Address, NewContact
 from relevo.store.embedded import DatabaseUrls
-from tests.store_rig import PHONE, Desk, bsuid, desk, phone, said
+from tests.store_rig import PHONE, Desk, bsuid, deadlocks, desk, phone, said
 
 pytestmark = pytest.mark.postgres
 
 BOTH = (Address("phone", PHONE), bsuid("US.1"))
+STRANGERS = 60
 
 
 @pytest.fixture
@@ -48,6 +51,67 @@ async def test_what_one_batch_teaches_holds_for_the_rest_of_it(store: Desk) -> N
     await store.deliver(said("Hola", addresses=BOTH[:1]))
     await store.deliver(said("Busco mesa", addresses=BOTH), said("Para dos", addresses=BOTH[1:]))
     assert await store.people() == [{"Hola", "Busco mesa", "Para dos"}]
+
+
+@pytest.mark.parametrize("bodies", [1, 3], ids=["one body", "a body each"])
+async def test_strangers_of_one_batch_that_share_an_address_are_one_person(
+    store: Desk, bodies: int
+) -> None:
+    both = (bsuid("US.1"), Address("user", "ana"))
+    met = [
+        said("Hola", addresses=BOTH),
+        said("Busco mesa", addresses=BOTH[1:]),
+        said("Para dos", addresses=both),
+        said("Gracias", addresses=both[1:]),
+    ]
+    share = -(-len(met) // bodies)
+    batch = [met[n : n + share] for n in range(0, len(met), share)]
+    await asyncio.gather(*(store.deliver(*body) for body in batch))
+    assert await store.people() == [{"Hola", "Busco mesa", "Para dos", "Gracias"}]
+    assert await store.value("SELECT count(*) FROM conversation") == 1
+
+
+async def test_a_key_that_two_lines_have_given_is_one_conversation(store: Desk) -> None:
+    await store.rows("INSERT INTO channel VALUES ('hotel', 'other-line', 'wati')")
+    await asyncio.gather(
+        store.deliver(said("Hola", addresses=BOTH[1:])),
+        store.deliver(said("Busco mesa", addresses=BOTH[1:]), line="other-line"),
+    )
+    assert await store.people() == [{"Hola", "Busco mesa"}]
+
+
+async def test_strangers_of_many_batches_at_once_that_share_an_address_are_one_person(
+    database: DatabaseUrls,
+) -> None:
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(desk(database)) for _ in range(3)]
+        known = [(*phone(n), bsuid(f"US.{n}")) for n in range(STRANGERS)]
+        met = [
+            said(f"{n} {name}", addresses=addresses)
+            for n, both in enumerate(known)
+            for name, addresses in (("a", both), ("b", both[1:]), ("c", both))
+        ]
+        await asyncio.gather(
+            *(processes[number % 3].deliver(message) for number, message in enumerate(met))
+        )
+        people = await processes[0].people()
+        assert sorted(map(sorted, people)) == sorted(
+            [f"{n} {name}" for name in "abc"] for n in range(STRANGERS)
+        )
+    assert await deadlocks(database) == 0
+
+
+async def test_one_that_links_two_messages_of_a_batch_makes_them_one(store: Desk) -> None:
+    receipt = await store.deliver(
+        said("Hola", "w1", addresses=BOTH[:1]),
+        said("Hola", "i1", addresses=BOTH[1:]),
+        said("Hola", "w1", "i1", addresses=BOTH),
+    )
+    assert (len(receipt.stored), receipt.duplicates) == (1, 2)
+    assert await store.value("SELECT count(*) FROM message") == 1
+    assert await store.value("SELECT count(*) FROM conversation") == 1
+    again = await store.deliver(said("Hola", "i1"))
+    assert (again.stored, again.duplicates) == ([], 1)
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["phone first", "phone last"])

@@ -91,6 +91,7 @@ WHOLE_TABLES = {
     ("sweep", "incarnate"),
     ("sweep", "hold_incarnation"),
     ("ingest", "set_aside"),
+    ("ingest", "line_up"),
 }
 """Statements that look nothing up, or are meant to read everything, as a take-over does."""
 

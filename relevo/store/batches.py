@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from relevo.messages import Author, InboundMessage, NewContact
+from relevo.messages import InboundMessage
 
 Columns = tuple[Any, ...]
 
@@ -70,15 +70,3 @@ def _joined(texts: tuple[str, ...]) -> str:
     if joined.count(SEPARATOR) > len(texts):
         return SEPARATOR.join(("", *(text.replace(SEPARATOR, " ") for text in texts)))
     return joined
-
-
-def as_message(contact: NewContact) -> InboundMessage:
-    """Return a new contact in the shape that is placed; it is never stored as a message."""
-    return InboundMessage(
-        keys=("new-contact",),
-        addresses=contact.addresses,
-        author=Author.CUSTOMER,
-        kind="contact",
-        body="",
-        event_at=None,
-    )

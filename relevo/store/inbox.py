@@ -7,25 +7,23 @@ body goes to the quarantine.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from relevo import identity
 from relevo.messages import (
-    Address,
     ConversationKey,
     Delivery,
-    InboundMessage,
     NewContact,
     Receipt,
     StatusUpdate,
     Unusable,
 )
-from relevo.store.batches import Columns, Placed, as_message, columns
+from relevo.store.batches import Columns, Placed, columns
 from relevo.store.failures import is_data_error
 from relevo.store.groups import GroupCommit
 from relevo.store.isolating import isolated
 from relevo.store.means import Means
+from relevo.store.placing import Placer
 from relevo.store.pools import connected
 from relevo.store.sql import statements
 
@@ -49,11 +47,6 @@ WAITING_BYTES_MAX = 256 * 1024 * 1024
 FLIGHTS_MAX = 3
 """Batches being written while the next one is put together; a connection each."""
 
-CLOCK_SKEW_MAX = timedelta(seconds=60)
-"""A provider's clock may run ahead of ours by this much; anything later is our own time."""
-
-PHONE = "phone"
-
 
 class Inbox:
     """Keeps what is delivered, and wakes whoever it concerns."""
@@ -71,7 +64,7 @@ class Inbox:
         `writer` names this process in the count of accepted messages.
         """
         self._means = means
-        self._regions = regions
+        self._placer = Placer(regions)
         self._writer = writer
         self._wake = wake
         self._sql = statements("ingest")
@@ -113,7 +106,7 @@ class Inbox:
             receipt.duplicates = 0
         kinds = {type(arrival) for delivery in deliveries for arrival in delivery.arrivals}
         with self._means.timed("ingest", len(batch)):
-            placed = self._placed(deliveries, receipts)
+            placed = self._placer.batch(deliveries, receipts)
             async with connected(self._means.pools.ingest) as connection:
                 if NewContact in kinds:
                     await self._greet(connection, deliveries)
@@ -124,50 +117,6 @@ class Inbox:
                 if Unusable in kinds:
                     await self._set_aside(connection, deliveries, receipts)
         return receipts
-
-    def _placed(self, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> list[Placed]:
-        """Prepare the messages of a batch; twins within it are one, under all their ids."""
-        placed: dict[tuple[str, str], Placed] = {}
-        unique: list[Placed] = []
-        for owner, delivery in enumerate(deliveries):
-            for message in delivery.arrivals:
-                if not isinstance(message, InboundMessage):
-                    continue
-                item = self._place(owner, delivery, message)
-                names = [(item.channel_id, key) for key in item.keys]
-                twin = next((placed[name] for name in names if name in placed), None)
-                if twin is None:
-                    unique.append(item)
-                else:
-                    self._join(twin, item)
-                    receipts[owner].duplicates += 1
-                placed.update((name, twin or item) for name in names)
-        return sorted(unique, key=lambda item: (item.business_id, item.channel_id, item.keys[0]))
-
-    def _place(self, owner: int, delivery: Delivery, message: InboundMessage) -> Placed:
-        region = self._regions[delivery.business_id]
-        addresses = [identity.normalised(address, region) for address in message.addresses]
-        latest = delivery.received_at + CLOCK_SKEW_MAX
-        return Placed(
-            owner=owner,
-            business_id=delivery.business_id,
-            channel_id=delivery.channel_id,
-            canonical_key=identity.canonical_key(delivery.business_id, message.addresses, region),
-            keys=list(message.keys),
-            addresses=[(a.kind, _scope(a, delivery.channel_id), a.value) for a in addresses],
-            message=message,
-            event_at=min(message.event_at or delivery.received_at, latest),
-            received_at=delivery.received_at,
-        )
-
-    def _join(self, first: Placed, twin: Placed) -> None:
-        """Let a message have what its twin knows more: ids, and addresses, phones before others."""
-        first.keys.extend(key for key in twin.keys if key not in first.keys)
-        if more := [address for address in twin.addresses if address not in first.addresses]:
-            first.addresses = sorted([*first.addresses, *more], key=lambda a: a[0] != PHONE)
-            named = tuple(Address(kind, value) for kind, _scope, value in first.addresses)
-            region = self._regions[first.business_id]
-            first.canonical_key = identity.canonical_key(first.business_id, named, region)
 
     async def _store(
         self, connection: "Connection", placed: list[Placed], receipts: Sequence[Receipt]
@@ -202,23 +151,24 @@ class Inbox:
                 receipts[item.owner].duplicates += 1
 
     async def _meet(self, connection: "Connection", placed: Sequence[Placed]) -> None:
+        """Have a conversation for each person, one also when batches at once share an address."""
+        people = self._placer.people(placed)
         reach = sorted(
-            (item.business_id, item.canonical_key, kind, scope, value, rank)
-            for item in placed
-            for rank, (kind, scope, value) in enumerate(item.addresses)
+            (person.business_id, person.canonical_key, kind, scope, value, rank)
+            for person in people
+            for rank, (kind, scope, value) in enumerate(person.addresses)
         )
         addresses = [list(column) for column in zip(*reach, strict=True)]
-        await connection.execute(self._sql["meet"], *addresses[:5], self._means.clock.now())
-        await connection.execute(self._sql["lead"], *addresses)
+        lanes = sorted({lane for person in people for lane in person.lanes()})
+        async with connection.transaction():
+            if lanes:
+                await connection.execute(self._sql["line_up"], lanes)
+            await connection.execute(self._sql["meet"], *addresses[:5], self._means.clock.now())
+            await connection.execute(self._sql["lead"], *addresses)
 
     async def _greet(self, connection: "Connection", deliveries: Sequence[Delivery]) -> None:
         """A contact that the provider calls new gets its conversation, marked as such."""
-        met = [
-            self._place(owner, delivery, as_message(arrival))
-            for owner, delivery in enumerate(deliveries)
-            for arrival in delivery.arrivals
-            if isinstance(arrival, NewContact)
-        ]
+        met = self._placer.contacts(deliveries)
         await self._meet(connection, met)
         reach = sorted({(item.business_id, *address) for item in met for address in item.addresses})
         await connection.execute(
@@ -283,8 +233,3 @@ def _aside(delivery: Delivery, reason: str) -> tuple[str, str, str, bytes, datet
         delivery.body,
         delivery.received_at,
     )
-
-
-def _scope(address: Address, channel_id: str) -> str:
-    """Return within what an address means something: a phone everywhere, the rest on its line."""
-    return "" if address.kind == PHONE else channel_id

@@ -2,6 +2,11 @@
 -- ids and keys only. Batches come deduplicated and sorted from Python; every INSERT that can meet
 -- another process's is ordered by its unique key, for unordered ones deadlock.
 
+-- name: line_up
+-- Who shares an address meets one after the other: the second batch's statements see the addresses of
+-- the first. Lanes come sorted, so nobody waits in a circle, and nothing else is locked before them.
+SELECT pg_advisory_xact_lock(1919511159, t.lane) FROM unnest($1::int[]) AS t (lane);
+
 -- name: meet
 -- First contacts, before their messages: one conversation a person, however many arrive at once. Who
 -- is reached under any of his addresses has one already, perhaps since a moment ago.

@@ -1,0 +1,157 @@
+"""Who a message is from, and which of a batch are one message, or from one person."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from relevo import identity
+from relevo.messages import Address, Author, Delivery, InboundMessage, NewContact, Receipt
+from relevo.store.batches import Placed
+
+CLOCK_SKEW_MAX = timedelta(seconds=60)
+"""A provider's clock may run ahead of ours by this much; anything later is our own time."""
+
+PHONE = "phone"
+
+LANES = 512
+"""Strangers line up in so many, however many they are: a server has room for few thousand locks."""
+
+Reached = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Person:
+    """A stranger under all addresses that a batch links: (kind, scope, value), phones first."""
+
+    business_id: str
+    canonical_key: str = ""
+    addresses: list[Reached] = field(default_factory=list)
+
+    def lanes(self) -> list[int]:
+        """Return where he lines up, so that whoever shares an address with him meets after him.
+
+        Who has one phone and nothing else needs none: his address is the key that is unique.
+        """
+        if len(self.addresses) == 1 and self.addresses[0][0] == PHONE:
+            return []
+        names = [*("\n".join(address) for address in self.addresses), self.canonical_key]
+        return [
+            zlib.crc32(f"{self.business_id}\n{name}".encode(errors="replace")) % LANES
+            for name in names
+        ]
+
+
+class Placer:
+    """Prepares what is delivered for its conversation."""
+
+    def __init__(self, regions: Mapping[str, str]) -> None:
+        """Take the regions of phones written without a country code, by business."""
+        self._regions = regions
+
+    def batch(self, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> list[Placed]:
+        """Prepare the messages of a batch; twins within it are one, under all their ids."""
+        placed: dict[tuple[str, str], Placed] = {}
+        unique: dict[int, Placed] = {}
+        for owner, delivery in enumerate(deliveries):
+            for message in delivery.arrivals:
+                if not isinstance(message, InboundMessage):
+                    continue
+                item = self._place(owner, delivery, message)
+                known = (placed.get((item.channel_id, key)) for key in item.keys)
+                twins = {id(twin): twin for twin in known if twin is not None}
+                first = min(twins.values(), key=lambda twin: twin.owner, default=item)
+                unique[id(first)] = first
+                # One that has the ids of two, which had none in common, makes those one too.
+                for twin in (*twins.values(), item):
+                    if twin is not first:
+                        self._join(first, twin)
+                        unique.pop(id(twin), None)
+                        receipts[twin.owner].duplicates += 1
+                placed.update(((first.channel_id, key), first) for key in first.keys)
+        return sorted(
+            unique.values(), key=lambda item: (item.business_id, item.channel_id, item.keys[0])
+        )
+
+    def contacts(self, deliveries: Sequence[Delivery]) -> list[Placed]:
+        """Prepare the contacts that the provider calls new; none is stored as a message."""
+        return [
+            self._place(owner, delivery, _as_message(arrival))
+            for owner, delivery in enumerate(deliveries)
+            for arrival in delivery.arrivals
+            if isinstance(arrival, NewContact)
+        ]
+
+    def people(self, placed: Sequence[Placed]) -> list[Person]:
+        """Return whom these are from: whoever shares an address, or a key, is one person.
+
+        A phone and another address that came apart, before any message linked them, stay two.
+        """
+        leaders: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+        def leader(name: tuple[str, ...]) -> tuple[str, ...]:
+            while (above := leaders.setdefault(name, name)) != name:
+                leaders[name] = leaders[above]
+                name = above
+            return name
+
+        for item in placed:
+            first = leader((item.business_id, item.canonical_key))
+            for address in item.addresses:
+                leaders[leader((item.business_id, *address))] = first
+        people: dict[tuple[str, ...], Person] = {}
+        for item in placed:
+            name = leader((item.business_id, item.canonical_key))
+            person = people.setdefault(name, Person(item.business_id))
+            person.addresses = _together(person.addresses, item.addresses)
+        for person in people.values():
+            person.canonical_key = self._canonical_key(person.business_id, person.addresses)
+        return list(people.values())
+
+    def _place(self, owner: int, delivery: Delivery, message: InboundMessage) -> Placed:
+        region = self._regions[delivery.business_id]
+        addresses = [identity.normalised(address, region) for address in message.addresses]
+        latest = delivery.received_at + CLOCK_SKEW_MAX
+        return Placed(
+            owner=owner,
+            business_id=delivery.business_id,
+            channel_id=delivery.channel_id,
+            canonical_key=identity.canonical_key(delivery.business_id, message.addresses, region),
+            keys=list(message.keys),
+            addresses=[(a.kind, _scope(a, delivery.channel_id), a.value) for a in addresses],
+            message=message,
+            event_at=min(message.event_at or delivery.received_at, latest),
+            received_at=delivery.received_at,
+        )
+
+    def _join(self, first: Placed, twin: Placed) -> None:
+        """Let a message have what its twin knows more: ids, and addresses, phones before others."""
+        first.keys.extend(key for key in twin.keys if key not in first.keys)
+        if not set(twin.addresses) <= set(first.addresses):
+            first.addresses = _together(first.addresses, twin.addresses)
+            first.canonical_key = self._canonical_key(first.business_id, first.addresses)
+
+    def _canonical_key(self, business_id: str, addresses: Sequence[Reached]) -> str:
+        named = tuple(Address(kind, value) for kind, _scope, value in addresses)
+        return identity.canonical_key(business_id, named, self._regions[business_id])
+
+
+def _together(some: Sequence[Reached], more: Sequence[Reached]) -> list[Reached]:
+    """Return every address once, the phones first, else as they came."""
+    return sorted(dict.fromkeys((*some, *more)), key=lambda address: address[0] != PHONE)
+
+
+def _as_message(contact: NewContact) -> InboundMessage:
+    return InboundMessage(
+        keys=("new-contact",),
+        addresses=contact.addresses,
+        author=Author.CUSTOMER,
+        kind="contact",
+        body="",
+        event_at=None,
+    )
+
+
+def _scope(address: Address, channel_id: str) -> str:
+    """Return within what an address means something: a phone everywhere, the rest on its line."""
+    return "" if address.kind == PHONE else channel_id
