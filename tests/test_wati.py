@@ -104,14 +104,6 @@ async def test_a_history_longer_than_the_bound_says_so(line: Line) -> None:
     assert texts(history) == [f"m{number}" for number in range(20, 40)]
 
 
-async def test_a_smaller_page_than_asked_for_is_not_the_last_one(line: Line) -> None:
-    items = '{"id":"%d","eventType":"message","owner":true,"text":"x","timestamp":"1772445000"}'
-    full = ",".join(items % number for number in range(3))
-    line.wati.history.body = f'{{"messages":{{"items":[{full}],"pageSize":3}}}}'.encode()
-    history = await line.recall()
-    assert (history.status, len(history.items)) == (RecallStatus.TRUNCATED, 3)
-
-
 async def test_authors_of_history_are_told_apart(line: Line) -> None:
     line.configure(assistant_operator="api@hotel.example")
     await line.channel.send(ANA, "ours", "relevo-1")

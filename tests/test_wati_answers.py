@@ -7,7 +7,8 @@ import pytest
 
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
-from relevo.http.wati_reading import history_page, send_answer
+from relevo.http.wati_history import history_page
+from relevo.http.wati_reading import send_answer
 from relevo.messages import Author, HistoryItem, correlation_key
 from relevo.outcomes import Accepted, NotAccepted
 

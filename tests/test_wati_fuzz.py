@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relevo.errors import ProviderError
-from relevo.http.wati_reading import arrivals, history_page, send_answer
+from relevo.http.wati_history import history_page
+from relevo.http.wati_reading import arrivals, send_answer
 from relevo.messages import Arrival, InboundMessage, Unusable
 
 CUSTOMER: dict[str, Any] = {

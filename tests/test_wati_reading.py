@@ -4,7 +4,8 @@ from typing import Any
 import orjson
 import pytest
 
-from relevo.http.wati_reading import arrivals, outbound_author
+from relevo.http.wati_fields import outbound_author
+from relevo.http.wati_reading import arrivals
 from relevo.messages import (
     Address,
     Arrival,

@@ -15,6 +15,7 @@ import orjson
 WORD_CHARS_MAX = 512
 """A longer id, address or name is none: the longest seen have about 80 characters."""
 
+_COUNT_DIGITS = 18
 _WHOLE_NUMBER_MAX = 1 << 64
 _EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)  # WhatsApp's first year
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
@@ -78,6 +79,12 @@ def id_of(value: object) -> str:
     """Return an id as text; an empty one, or zero, is none."""
     word = word_of(value)
     return "" if word == "0" else word
+
+
+def count_of(value: object) -> int:
+    """Return a count, given as a number or as its digits; 0 if it is none."""
+    word = word_of(value)
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= _COUNT_DIGITS else 0
 
 
 def truth_of(value: object) -> bool | None:

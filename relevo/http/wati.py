@@ -14,7 +14,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import quote
@@ -29,8 +29,10 @@ from relevo.http.channels import WebhookRequest
 from relevo.http.fields import scrubbed
 from relevo.http.pace import Pace, within
 from relevo.http.secrets import secret_matches
-from relevo.http.wati_reading import Page, arrivals, history_page, send_answer, window_closed
-from relevo.messages import Address, Arrival, HistoryItem
+from relevo.http.wati_history import Page, history_page
+from relevo.http.wati_reading import arrivals, send_answer, window_closed
+from relevo.http.wati_recall import Recall
+from relevo.messages import Address, Arrival
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
 
@@ -46,7 +48,6 @@ PAUSE_SECONDS_MAX = 60.0
 
 _NO_CONNECTION = "no_connection"
 _TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
-_LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class WatiChannel:
             period_seconds=RECALL_CALLS_PERIOD_SECONDS,
             reserved=RECALL_CALLS_URGENT_ONLY,
         )
-        self._recalls: dict[Address, _Recall] = {}
+        self._recalls: dict[Address, Recall] = {}
 
     @property
     def business_id(self) -> str:
@@ -107,7 +108,7 @@ class WatiChannel:
     async def history(self, address: Address, since: datetime, *, urgent: bool) -> History:
         """Ask what was said with this customer after `since`, or share the answer to who asks."""
         ends_at = self._clock.monotonic() + self._settings.recall_timeout_seconds
-        recall = _Recall(since, urgent, ends_at)
+        recall = Recall(since, urgent, ends_at)
         try:
             async with within(self._clock, self._settings.recall_timeout_seconds):
                 while (running := self._recalls.get(address)) and running.serves(recall):
@@ -136,7 +137,7 @@ class WatiChannel:
     async def close(self) -> None:
         """Let go of nothing: the session is the owner's to close."""
 
-    async def _recall(self, address: Address, recall: "_Recall") -> History:
+    async def _recall(self, address: Address, recall: Recall) -> History:
         """Read pages on behalf of all who ask the same; None tells them that nobody reads now."""
         self._recalls[address] = recall
         try:
@@ -149,19 +150,17 @@ class WatiChannel:
             if self._recalls.get(address) is recall:
                 del self._recalls[address]
 
-    async def _read_pages(self, address: Address, recall: "_Recall") -> History:
+    async def _read_pages(self, address: Address, recall: Recall) -> History:
         for number in range(1, self._settings.recall_pages_max + 1):
             try:
                 page = await self._page(address, number, recall)
             except ProviderError as error:
                 return recall.ended(RecallStatus.FAILED, error.reason)
-            recall.add(page)
-            size = min(self._settings.page_size, page.size_max or self._settings.page_size)
-            if page.length < size or recall.reached_by(page):
-                return recall.ended(RecallStatus.COMPLETE)
+            if status := recall.take(page, self._settings.page_size):
+                return recall.ended(status, "pages" if status is RecallStatus.TRUNCATED else "")
         return recall.ended(RecallStatus.TRUNCATED, "pages")
 
-    async def _page(self, address: Address, number: int, recall: "_Recall") -> Page:
+    async def _page(self, address: Address, number: int, recall: Recall) -> Page:
         query = {"pageSize": str(self._settings.page_size), "pageNumber": str(number)}
         while True:
             left_seconds = recall.ends_at - self._clock.monotonic()
@@ -201,58 +200,6 @@ class WatiChannel:
             raise ProviderError(_NO_CONNECTION) from None
         except (aiohttp.ClientError, OSError):
             raise ProviderError("disconnected") from None
-
-
-@dataclass(eq=False, slots=True)
-class _Recall:
-    """One reading of a customer's history, shared by all who ask for no more than it gives."""
-
-    since: datetime
-    urgent: bool
-    ends_at: float
-    shared: "asyncio.Future[History | None]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    waits_for: str = "timeout"
-    """The reason to give should the time end now."""
-    _found: list[tuple[HistoryItem, datetime | None]] = field(default_factory=list)
-    _seen: set[object] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        # WATI's clock has whole seconds: a message of this second may have been after `since`.
-        self.since = self.since.replace(microsecond=0)
-
-    def serves(self, other: "_Recall") -> bool:
-        """Tell whether this reading gives what the other wants, and as soon."""
-        return self.since <= other.since and (self.urgent or not other.urgent)
-
-    def reached_by(self, page: Page) -> bool:
-        """Tell whether a page reaches back past the asked instant, so the next ones are older."""
-        return page.oldest_at is not None and page.oldest_at < self.since
-
-    def add(self, page: Page) -> None:
-        """Take what the page brings: pages overlap when something arrives between two readings.
-
-        What was sent before `since` but stored after it (a phone without network) is taken too:
-        no earlier recall can have seen it.
-        """
-        for item, latest_at in page.entries:
-            names: set[object] = {*item.keys} or {(item.author, item.body, item.event_at)}
-            asked_for = latest_at is None or latest_at >= self.since
-            if asked_for and self._seen.isdisjoint(names):
-                self._found.append((item, latest_at))
-            self._seen |= names
-
-    def ended(self, status: RecallStatus, reason: str = "") -> History:
-        """Return what was found, oldest first; WATI's storage time orders what shares a second."""
-
-        def order(found: tuple[HistoryItem, datetime | None]) -> tuple[datetime, datetime]:
-            item, latest_at = found
-            return (item.event_at or _LATEST, latest_at or _LATEST)
-
-        found = self._found[::-1]
-        found.sort(key=order)
-        return History(status, tuple(item for item, _ in found), reason)
 
 
 @dataclass(frozen=True, slots=True)
