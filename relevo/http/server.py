@@ -55,7 +55,10 @@ class Server:
         if any(route.path == "/sandbox" for route in extra):
             app.router.add_get("/", _to_sandbox)
         # The default access log quotes query strings, and secrets stand in them.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        # Bodies stay as they come: webhooks undo an encoding themselves, once they know the sender.
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, auto_decompress=False
+        )
 
     async def start(self) -> None:
         """Answer from now on."""

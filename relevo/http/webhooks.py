@@ -4,7 +4,7 @@
 | --- | --- |
 | a channel nobody configured | 404 |
 | a missing or wrong secret | 401, nothing is stored |
-| a body above 4 MiB | 413 |
+| a body above 4 MiB, as it comes or decompressed | 413 |
 | anything else from the provider, readable or not | 200, after everything in it is committed |
 | the database is away, or too much waits for it | 503 with Retry-After, nothing is acknowledged |
 """
@@ -17,6 +17,7 @@ from aiohttp import web
 from relevo.clock import Clock
 from relevo.errors import StoreUnavailableError
 from relevo.http.channels import ChannelAdapter, WebhookRequest
+from relevo.http.encodings import TooLargeError, decoded
 from relevo.http.ports import Inbox, WebhookProbe
 from relevo.messages import Delivery, Receipt, StatusUpdate
 
@@ -24,6 +25,9 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 """The largest payload any provider announces is 3 MB."""
 
 RETRY_AFTER_SECONDS = "5"
+
+_TOO_LARGE = "too_large"
+_LARGER = f"the body is larger than {BODY_BYTES_MAX} bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,13 @@ class Webhooks:
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            return "too_large", _said(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+            return _TOO_LARGE, _said(413, _LARGER)
         if not channel.authenticate(WebhookRequest(request.headers, request.query, body)):
             return "unauthorized", _said(401, "the secret is missing or wrong")
+        try:
+            body = decoded(body, request.headers.get("Content-Encoding", ""), BODY_BYTES_MAX)
+        except TooLargeError:
+            return _TOO_LARGE, _said(413, _LARGER)
         if self.inbox.full:
             return "overloaded", _later("too many deliveries wait for the database")
         delivery = Delivery(
