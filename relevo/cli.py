@@ -128,7 +128,7 @@ def _greeting(config: "Config", port: int, metrics_port: int) -> list[str]:
 
 
 async def _migrate(options: argparse.Namespace) -> int:
-    database = await _database(_config(options))
+    database = await _database(_config(options), make=True)
     try:
         await database.migrate(options.to)
     finally:
@@ -159,7 +159,7 @@ async def _why(options: argparse.Namespace) -> int:
     config = _config(options)
     if options.business is not None:
         _known_business(config, options.business)
-    database = await _database(config)
+    database = await _database(config, make=False)
     try:
         await database.connect(Tasks(_report))
         found = [
@@ -181,7 +181,7 @@ async def _audit(options: argparse.Namespace) -> int:
     from relevo.errors import StoreSetupError  # noqa: PLC0415
     from relevo.store.inspection import audit  # noqa: PLC0415
 
-    database = await _database(_config(options))
+    database = await _database(_config(options), make=False)
     try:
         if not database.urls.owner_url:
             raise StoreSetupError("database.owner_url is not set; an audit needs it")
@@ -198,7 +198,7 @@ def _config(options: argparse.Namespace) -> "Config":
     return load(options.config, os.environ)
 
 
-async def _database(config: "Config") -> "Database":
+async def _database(config: "Config", *, make: bool) -> "Database":
     from relevo.clock import SystemClock  # noqa: PLC0415
     from relevo.store.database import Database  # noqa: PLC0415
 
@@ -209,7 +209,7 @@ async def _database(config: "Config") -> "Database":
         table.data_dir,
         SystemClock(),
     )
-    await database.start()
+    await database.start(make=make)
     return database
 
 

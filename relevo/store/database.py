@@ -49,14 +49,14 @@ class Database:
         assert self._incarnation is not None, "connect first"
         return self._incarnation
 
-    async def start(self) -> None:
-        """Have a server that answers.
+    async def start(self, *, make: bool = True) -> None:
+        """Have a server that answers; without `make` only one that has been there before.
 
         Raises:
             StoreSetupError: if the embedded server cannot be had.
         """
         if self._embedded is not None:
-            self.urls = await self._embedded.start()
+            self.urls = await self._embedded.start(make=make)
 
     async def migrate(self, target: str = "head") -> None:
         """Bring the schema to `target`.

@@ -14,7 +14,7 @@ from typing import Literal
 
 from relevo.clock import Clock, sleep
 from relevo.errors import StoreSetupError
-from relevo.store.server_cluster import prepare_home
+from relevo.store.server_cluster import Home, prepare_home, refuse_missing
 from relevo.store.server_process import DatabaseUrls, SharedServer
 from relevo.tasks import Tasks
 
@@ -51,13 +51,18 @@ class EmbeddedServer:
         self._tasks = Tasks(_report)
         self._running: SharedServer | None = None
 
-    async def start(self, *, watch: bool = True) -> DatabaseUrls:
-        """Make, adopt or join the server, and bring it back when it is lost while `watch`."""
+    async def start(self, *, watch: bool = True, make: bool = True) -> DatabaseUrls:
+        """Make, adopt or join the server, and bring it back when it is lost while `watch`.
+
+        Without `make` a folder that has no database stays as it is, and is refused.
+        """
         assert self._running is None, "started twice"
         with _sentences(self._data_dir):
+            if not make:
+                refuse_missing(Home(self._data_dir.resolve() / "postgres"), make=False)
             home = prepare_home(self._data_dir)
             running = SharedServer(home, self._binaries or _find_binaries(), self._clock)
-            urls = await self._join(running)
+            urls = await self._join(running, make=make)
         self._running = running
         if watch:
             _ = self._tasks.spawn(self._watch(running), "embedded-postgres-watch")
@@ -76,11 +81,11 @@ class EmbeddedServer:
             finally:
                 running.leave()  # also when the others never let us be alone
 
-    async def _join(self, running: SharedServer) -> DatabaseUrls:
+    async def _join(self, running: SharedServer, *, make: bool) -> DatabaseUrls:
         async with running.alone() as held:
             running.join()
             try:
-                return await running.bring_up(held)
+                return await running.bring_up(held, make=make)
             except BaseException:
                 # Half a start leaves nothing behind, a cancelled one neither.
                 await _leave(running)
@@ -100,7 +105,7 @@ class EmbeddedServer:
             try:
                 with _sentences(self._data_dir):
                     async with running.alone() as held:
-                        await running.bring_up(held)
+                        await running.bring_up(held, make=False)
             except StoreSetupError as error:
                 self._notice("restart_failed", str(error))
             else:

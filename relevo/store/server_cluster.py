@@ -142,12 +142,38 @@ def prepare_home(data_dir: Path) -> Home:
     return home
 
 
+def refuse_missing(home: Home, *, make: bool) -> None:
+    """Refuse to go on without a cluster, unless there never was one and it is to be made.
+
+    Passwords without their cluster mean that it is elsewhere: a disk that is not mounted, a folder
+    that was moved. A new one in its place would lock the old one out for ever.
+    """
+    if home.cluster.exists():
+        return
+    if not home.passwords.exists():
+        if make:
+            return
+        raise StoreSetupError(
+            f"there is no database under {home.folder.parent}; start Relevo there first, or set "
+            "database.data_dir or database.url"
+        )
+    if not home.unfinished.exists():
+        raise StoreSetupError(
+            f"database.data_dir: {home.cluster} is missing but its passwords are here; bring the "
+            f"folder back, or remove {home.passwords.name} to begin anew"
+        )
+
+
 async def ensure_cluster(home: Home, account: Account, binaries: Path, held: int) -> None:
     """Make the cluster if it is missing, and check that these programs can serve it.
 
     `held` is the descriptor of the lock that keeps others away; the programs inherit it, so a
     second Relevo waits for them even when the first was killed. Raises `StoreSetupError`.
     """
+    if home.passwords.exists() and home.unfinished.exists() and not home.cluster.exists():
+        # Whole, for the passwords are written last: only its name was still to be given.
+        home.unfinished.rename(home.cluster)
+        _keep_names(home.folder)
     if not home.cluster.exists():
         await _make_cluster(home, account, binaries, held)
     for folder in (home.socket, home.log):

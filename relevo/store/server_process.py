@@ -35,6 +35,7 @@ from relevo.store.server_cluster import (
     Place,
     ensure_cluster,
     read_passwords,
+    refuse_missing,
     startup_failure,
     write_port,
     write_settings,
@@ -90,8 +91,11 @@ class SharedServer:
                 await sleep(self._clock, _POLL_SECONDS)
             yield descriptor
 
-    async def bring_up(self, held: int) -> DatabaseUrls:
-        """Start the server or find it running, and return when it answers. Needs `alone`."""
+    async def bring_up(self, held: int, *, make: bool) -> DatabaseUrls:
+        """Start the server or find it running, and return when it answers. Needs `alone`.
+
+        `make` a cluster where there never was one.
+        """
         deadline = self._clock.monotonic() + START_SECONDS_MAX
         launched = False
         while self._clock.monotonic() < deadline:
@@ -99,7 +103,7 @@ class SharedServer:
                 if _lock(descriptor, fcntl.LOCK_EX):
                     if launched:
                         raise startup_failure(self._home)
-                    await self._launch(held, descriptor)
+                    await self._launch(held, descriptor, make=make)
                     launched = True
             urls = self._urls()
             if await _answers(urls.url):
@@ -154,7 +158,8 @@ class SharedServer:
                 return
         raise StoreSetupError(f"The embedded PostgreSQL does not stop: see {self._home.log}.")
 
-    async def _launch(self, held: int, server_lock: int) -> None:
+    async def _launch(self, held: int, server_lock: int, *, make: bool) -> None:
+        refuse_missing(self._home, make=make)
         account = await choose_account(
             self._home.folder, self._home.cluster, self._binaries / "postgres"
         )
