@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from socket import socket
 from typing import Any, BinaryIO
 
@@ -31,7 +32,7 @@ from relevo.metrics.probe import MeteringProbe
 from relevo.settings import Config
 from relevo.store.database import Database
 from relevo.store.inbox import Inbox
-from relevo.store.inspection import audit, why
+from relevo.store.inspection import OpenGaps, audit, open_gaps, why
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
 from relevo.tasks import Tasks
@@ -40,7 +41,7 @@ NUMBERS = 9000
 """From how many the sandbox's first made-up phone number is drawn."""
 
 AUDIT_SECONDS = 600
-"""How often the books are checked for the metric; it reads every message."""
+"""How often books and open gaps are checked for the metrics; it reads every message."""
 
 
 def _itself(probe: Probe) -> Probe:
@@ -69,6 +70,7 @@ class Relevo:
         self._stack = AsyncExitStack()
         self._tasks = Tasks(self._report)
         self._remainder = 0
+        self._gaps = OpenGaps()
         self._draining = False
         self.instruments = Instruments()
         self._logging: Logging | None = None
@@ -260,6 +262,9 @@ class Relevo:
                 turns_open=lambda: supervisor.turns_open,
                 tasks=lambda: len(self._tasks),
                 conservation_remainder_messages=lambda: self._remainder,
+                gaps_unresolved=lambda: self._gaps.customers,
+                gap_oldest_unresolved=lambda: _timestamp(self._gaps.oldest_at),
+                unsent=supervisor.unsent,
                 store_pool_in_use=lambda: sum(p.get_size() - p.get_idle_size() for p in pools),
                 store_pool_idle=lambda: sum(p.get_idle_size() for p in pools),
                 store_pool_max=lambda: sum(p.get_max_size() for p in pools),
@@ -278,6 +283,7 @@ class Relevo:
             await sleep(self._clock, AUDIT_SECONDS)
             try:
                 self._remainder = sum(abs(b.remainder) for b in await audit(owner_url))
+                self._gaps = await open_gaps(owner_url)
             except Exception:
                 self._logging.log.warning("audit_failed", exc_info=True)
 
@@ -289,6 +295,10 @@ class Relevo:
         """A task has failed: a bug, told by its type and place."""
         assert self._logging is not None
         self._logging.log.error("task_failed", exc_info=error)
+
+
+def _timestamp(instant: datetime | None) -> float:
+    return 0 if instant is None else instant.timestamp()
 
 
 def _reachable(host: str) -> str:

@@ -14,6 +14,7 @@ from relevo.metrics.probe import MeteringProbe
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.means import StoreProbe
 from tests.fakes.clock import until
+from tests.fakes.wati import Sending
 from tests.house import House
 from tests.store_rig import NOON
 
@@ -70,14 +71,53 @@ async def test_an_audit_that_fails_is_told_each_time_and_repeated(house: House) 
     await house.rows("ALTER TABLE elsewhere RENAME TO accepted")
     await house.rows("INSERT INTO accepted VALUES ('hotel', 0, 7)")
     await house.advance(AUDIT_SECONDS)
-    await until(lambda: remainder(house) == 7)
+    await until(lambda: gauge(house, "conservation_remainder_messages") == 7)
     assert failures(house) == 2
+
+
+@pytest.mark.postgres
+async def test_a_gap_that_stays_open_shows_until_a_recall_closes_it(house: House) -> None:
+    house.wati.history.status = 503
+    await say(house, "Hola")
+    await house.advance(60)
+    [turn] = await house.why(PHONE)
+    assert (turn["recall"], turn["outcome"]) == ("failed", "answered")
+    await say(house, "Alo?")
+    await house.advance(AUDIT_SECONDS)
+    await until(lambda: gauge(house, "gaps_unresolved") == 1)
+    found_at = gauge(house, "gap_oldest_unresolved_timestamp_seconds")
+    assert found_at == turn["closed_at"].timestamp()
+    house.wati.history.status = 200
+    await say(house, "Sigue ahi?")
+    await house.advance(AUDIT_SECONDS)
+    await until(lambda: gauge(house, "gaps_unresolved") == 0)
+    assert gauge(house, "gap_oldest_unresolved_timestamp_seconds") == 0
+
+
+@pytest.mark.postgres
+async def test_a_reply_on_its_way_shows_until_the_provider_has_it(house: House) -> None:
+    house.wati.send_next(Sending(hang=True))
+    await say(house, "Hola")
+    await house.advance(36)
+    assert gauge(house, "outbox_messages", state="sending") == 1
+    [part] = await house.rows("SELECT created_at FROM outbox")
+    oldest = gauge(house, "outbox_oldest_pending_timestamp_seconds")
+    assert oldest == part["created_at"].timestamp()
+    house.wati.release()
+    await house.quiet()
+    await until(lambda: gauge(house, "outbox_messages", state="sending") == 0)
+    assert gauge(house, "outbox_oldest_pending_timestamp_seconds") == 0
+
+
+async def say(house: House, text: str) -> None:
+    said = house.wati.customer_message(PHONE, text, house.clock.now())
+    assert await house.post(said.webhook()) == 200
+    await house.quiet()
 
 
 def failures(house: House) -> int:
     return house.logs.getvalue().count(FAILED)
 
 
-def remainder(house: House) -> float | None:
-    registry = house.relevo.instruments.registry
-    return registry.get_sample_value("relevo_conservation_remainder_messages")
+def gauge(house: House, name: str, **labels: str) -> float | None:
+    return house.relevo.instruments.registry.get_sample_value(f"relevo_{name}", labels)

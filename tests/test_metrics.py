@@ -16,17 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from relevo.clock import Alarm, SystemClock
 from relevo.errors import ConfigError
+from relevo.metrics.contract import CONTRACT, OTHER, PREFIX, SLO_THRESHOLDS, table
 from relevo.metrics.exposition import LAG_PERIOD_SECONDS, MetricsServer, sample_loop_lag
-from relevo.metrics.instruments import (
-    CONTRACT,
-    OTHER,
-    PREFIX,
-    SLO_THRESHOLDS,
-    Gauges,
-    Instruments,
-    table,
-)
+from relevo.metrics.instruments import Gauges, Instruments
 from relevo.tasks import Tasks
+from relevo.turns import Part, PartState
 from tests import programs
 from tests.programs import APT_TIMEOUT_SECONDS, required
 
@@ -101,7 +95,7 @@ async def test_promtool_has_nothing_to_say(server: MetricsServer) -> None:
 def test_the_documentation_is_the_contract() -> None:
     written = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
     _, bar, rows = written.partition("| metric |")
-    assert bar + rows == table(), "replace the table in docs/metrics.md by instruments.table()"
+    assert bar + rows == table(), "replace the table in docs/metrics.md by contract.table()"
 
 
 def test_the_build_says_what_runs(counted: Counted) -> None:
@@ -132,6 +126,7 @@ async def test_metrics_answer_while_the_loop_is_blocked(server: MetricsServer) -
 
 async def test_gauges_are_read_at_every_scrape(counted: Counted, server: MetricsServer) -> None:
     actors = [1.0]
+    waiting = [part(PartState.SENDING, 3), part(PartState.SENDING, 2), part(PartState.UNKNOWN, 5)]
     fixed: dict[str, Callable[[], float]] = {
         "mailbox_messages": lambda: 2,
         "timers_pending": lambda: 3,
@@ -141,8 +136,12 @@ async def test_gauges_are_read_at_every_scrape(counted: Counted, server: Metrics
         "store_pool_in_use": lambda: 7,
         "store_pool_idle": lambda: 8,
         "store_pool_max": lambda: 9,
+        "gaps_unresolved": lambda: 10,
+        "gap_oldest_unresolved": lambda: 11,
     }
-    counted.instruments.attach(Gauges(actors_resident=lambda: actors[0], **fixed))
+    counted.instruments.attach(
+        Gauges(actors_resident=lambda: actors[0], unsent=lambda: waiting, **fixed)
+    )
     assert "relevo_actors_resident 1.0\n" in scraped(server)
     actors[0] = 12.0
     text = scraped(server)
@@ -156,8 +155,22 @@ async def test_gauges_are_read_at_every_scrape(counted: Counted, server: Metrics
         'store_pool_connections{state="in_use"} 7.0',
         'store_pool_connections{state="idle"} 8.0',
         "store_pool_connections_max 9.0",
+        "gaps_unresolved 10.0",
+        "gap_oldest_unresolved_timestamp_seconds 11.0",
+        'outbox_messages{state="pending"} 0.0',
+        'outbox_messages{state="sending"} 2.0',
+        'outbox_messages{state="unknown"} 1.0',
     ):
         assert f"{PREFIX}{line}\n" in text
+    oldest = f"{PREFIX}outbox_oldest_pending_timestamp_seconds"
+    assert counted.registry.get_sample_value(oldest) == AT_NOON.timestamp() + 2
+    waiting.clear()
+    assert f"{oldest} 0.0\n" in scraped(server)
+
+
+def part(state: PartState, seconds: float) -> Part:
+    created_at = AT_NOON + timedelta(seconds=seconds)
+    return Part(43, 41, 1, "Hola", "relevo-hotel-41-1", created_at, state)
 
 
 async def test_a_taken_port_is_one_clear_line(counted: Counted) -> None:

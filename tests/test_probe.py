@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from relevo.clock import SystemClock
 from relevo.effects import Ask, Effect, EnsureConversation, Recall, Send, WakeAt
 from relevo.messages import Address, Author, ConversationKey, InboundMessage, Message, Source
-from relevo.metrics.instruments import OTHER, PREFIX, ROTATION_REASONS, Instruments
+from relevo.metrics.contract import OTHER, PREFIX, ROTATION_REASONS
+from relevo.metrics.instruments import Instruments
 from relevo.metrics.logs import start_logging
 from relevo.metrics.probe import MeteringProbe
 from relevo.turns import (
@@ -122,6 +123,13 @@ def test_a_gap_found_and_an_agent_recovered_show(seen: Seen) -> None:
     assert seen.value("commits_total", result="committed") == 2
     assert seen.value("turns_total", outcome="answered") == 1
     assert seen.value("reply_latency_seconds_sum") == 40
+
+
+def test_a_history_item_without_a_readable_time_is_counted(seen: Seen) -> None:
+    undated = replace(FROM_AGENT, id=44, timed=False)
+    seen.probe.committed(Writes(CONVERSATION, TURN, recalled=(FROM_AGENT, undated)))
+    assert seen.value("gap_messages_recovered_total", author="agent") == 2
+    assert seen.value("gap_messages_undated_total") == 1
 
 
 @pytest.mark.parametrize(

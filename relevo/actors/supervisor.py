@@ -29,8 +29,9 @@ from relevo.clock import Alarm, sleep
 from relevo.errors import StoreUnavailableError
 from relevo.events import Event, TimerFired
 from relevo.messages import ConversationKey
-from relevo.states import Answering, Ensuring, Gathering, Idle, Recalling
+from relevo.states import Answering, Ensuring, Gathering, Idle, Recalling, Sending
 from relevo.tasks import Tasks, is_stopped
+from relevo.turns import PARTS_TERMINAL, Part
 from relevo.writes import Rows
 
 LOG = logging.getLogger(__name__)
@@ -113,6 +114,14 @@ class Supervisor:
     def mailbox_messages(self) -> int:
         """Return how many messages wait in all mailboxes."""
         return sum(len(c.mailbox) for c in list(self._customers.values()))
+
+    def unsent(self) -> list[Part]:
+        """Return the parts of replies, of turns open in memory, that have not come to their end."""
+        states = [
+            customer.state for customer in map(self._customers.get, list(self._open)) if customer
+        ]
+        parts = [part for state in states if isinstance(state, Sending) for part in state.parts]
+        return [part for part in parts if part.state not in PARTS_TERMINAL]
 
     def look(self, key: ConversationKey) -> None:
         """Wake a customer, now or when its burst may be complete: its rows have changed."""

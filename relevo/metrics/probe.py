@@ -14,7 +14,8 @@ from structlog.typing import FilteringBoundLogger
 from relevo.effects import Ask, Effect, EnsureConversation, Recall, Send, WakeAt
 from relevo.events import AnswerFailure
 from relevo.messages import InboundMessage
-from relevo.metrics.instruments import OTHER, Instruments
+from relevo.metrics.contract import OTHER
+from relevo.metrics.instruments import Instruments
 from relevo.metrics.logs import turn_fields
 from relevo.turns import Cost, Outcome, PartState, RecallStatus, Turn
 from relevo.writes import Writes
@@ -80,6 +81,8 @@ class MeteringProbe:
             self._instruments.messages_deduplicated["history"].inc(writes.matched)
         for message in writes.recalled:
             self._instruments.gap_messages_recovered[message.author].inc()
+            if not message.timed:
+                self._instruments.gap_messages_undated.inc()
         for part in writes.parts:
             if part.state is PartState.UNKNOWN:
                 self._instruments.outbox_in_doubt.inc()
@@ -100,7 +103,7 @@ class MeteringProbe:
     def effect_finished(self, effect: Effect, seconds: float, outcome: str) -> None:
         """Count and time an effect. Every one that was starting must come by here, stopped or not.
 
-        Outcomes are the words of `instruments`: FETCH_OUTCOMES (or FETCH_WORDS) for a recall,
+        Outcomes are the words of the contract: FETCH_OUTCOMES (or FETCH_WORDS) for a recall,
         ASSISTANT_OUTCOMES (or UNUSABLE_WORDS) for the AI, SEND_OUTCOMES for a send. Any other word
         counts as `other`.
         """

@@ -1,7 +1,9 @@
 """Answers for people: why a customer was (not) replied to, and whether anything is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -44,6 +46,15 @@ class Balance:
         return not (self.remainder or self.stranded or self.unexplained)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenGaps:
+    """Gaps that were found and are not closed: a recall of the customer's is owed."""
+
+    customers: int = 0
+    oldest_at: datetime | None = None
+    """When the first turn of them asked in vain."""
+
+
 async def audit(owner_url: str) -> list[Balance]:
     """Check the conservation law of every business.
 
@@ -52,21 +63,10 @@ async def audit(owner_url: str) -> list[Balance]:
         StoreUnavailableError: if the database cannot be reached.
     """
     sql = statements("audit")
-    try:
-        connection = await asyncpg.connect(owner_url, timeout=CONNECT_TIMEOUT_SECONDS)
-        try:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                balances = await connection.fetch(sql["balance"])
-                stranded = _counts(await connection.fetch(sql["stranded"]))
-                unexplained = _counts(await connection.fetch(sql["unexplained"]))
-        finally:
-            await connection.close()
-    except NOT_LET_IN as error:
-        raise StoreSetupError(f"database.owner_url does not open the database: {error}") from error
-    except Exception as error:
-        if is_unavailable(error):
-            raise as_unavailable(error) from error
-        raise
+    async with _as_owner(owner_url) as connection:
+        balances = await connection.fetch(sql["balance"])
+        stranded = _counts(await connection.fetch(sql["stranded"]))
+        unexplained = _counts(await connection.fetch(sql["unexplained"]))
     return [
         Balance(
             business_id=row["business_id"],
@@ -77,6 +77,14 @@ async def audit(owner_url: str) -> list[Balance]:
         )
         for row in balances
     ]
+
+
+async def open_gaps(owner_url: str) -> OpenGaps:
+    """Count what is owed to the customers of all businesses; raises what `audit` raises."""
+    async with _as_owner(owner_url) as connection:
+        row = await connection.fetchrow(statements("audit")["open_gaps"])
+    assert row is not None
+    return OpenGaps(row["customers"], row["oldest_at"])
 
 
 async def why(
@@ -95,6 +103,24 @@ async def why(
             sql["conversations_of"], business_id, list({address, spelled})
         )
         return [await _told(connection, business_id, row, turns_max) for row in found]
+
+
+@asynccontextmanager
+async def _as_owner(owner_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """Read one snapshot of everything, as whoever may see every business."""
+    try:
+        connection = await asyncpg.connect(owner_url, timeout=CONNECT_TIMEOUT_SECONDS)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield connection
+        finally:
+            await connection.close()
+    except NOT_LET_IN as error:
+        raise StoreSetupError(f"database.owner_url does not open the database: {error}") from error
+    except Exception as error:
+        if is_unavailable(error):
+            raise as_unavailable(error) from error
+        raise
 
 
 async def _told(

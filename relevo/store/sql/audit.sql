@@ -36,3 +36,14 @@ WHERE m.author = 'customer' AND m.source = 'webhook'
         AND t.outcome = CASE m.fate WHEN 'dead' THEN 'failed' ELSE m.fate END)
 GROUP BY m.business_id
 ORDER BY m.business_id;
+
+-- name: open_gaps
+-- Customers to whom a recall is owed, and when the first of their turns asked in vain.
+SELECT count(*) AS customers, min(coalesce((
+        SELECT min(t.closed_at) FROM turn AS t
+        WHERE t.business_id = c.business_id AND t.conversation_id = c.id
+            AND t.recall_reasons <> '{}' AND t.recall <> 'complete'
+            AND (c.known_to IS NULL OR t.closed_at > c.known_to)
+    ), c.owed_since)) AS oldest_at
+FROM conversation AS c
+WHERE c.owed_since IS NOT NULL;
