@@ -7,9 +7,10 @@ from typing import NamedTuple
 from relevo.actors.ports import Assistant
 from relevo.clock import Clock
 from relevo.http.channels import ChannelAdapter
+from relevo.http.pace import Pace
 from relevo.http.sandbox import SandboxChannel
 from relevo.http.session import Session
-from relevo.http.wati import WatiChannel, WatiSettings
+from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.offline import OfflineAssistant
 from relevo.settings import Channel, Config
 
@@ -27,15 +28,20 @@ class OwnLine(NamedTuple):
 def open_channels(
     config: Config, session: Session, clock: Clock, own: OwnLine
 ) -> dict[str, ChannelAdapter]:
-    """Make the adapter of every configured channel, by id."""
+    """Make the adapter of every configured channel, by id.
+
+    WATI counts calls by tenant, whichever token they carry, and a base URL names a tenant.
+    """
     adapters: dict[str, ChannelAdapter] = {}
+    paces: dict[str, Pace] = {}
     for channel in config.channels:
         if channel.kind == "sandbox":
             line = (channel.business, channel.id)
             adapters[channel.id] = SandboxChannel(line, session, own.url, own.secret)
         else:
             settings = _wati(config, channel)
-            adapters[channel.id] = WatiChannel(settings, session, clock)
+            pace = paces.setdefault(channel.base_url.casefold(), tenant_pace(clock))
+            adapters[channel.id] = WatiChannel(settings, session, clock, pace)
     return adapters
 
 

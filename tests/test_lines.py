@@ -1,14 +1,20 @@
 """The lines as they are configured, in the whole product."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from relevo.lines import ahead_of
+from relevo.config import load
+from relevo.http.session import open_session
+from relevo.http.wati import RECALL_CALLS
+from relevo.lines import OwnLine, ahead_of, open_channels
+from relevo.messages import Address
 from relevo.store.embedded import DatabaseUrls
-from tests.fakes.clock import until
+from tests.fakes.clock import ManualClock, settle, until
+from tests.fakes.wati import FakeWati
 from tests.house import House
 from tests.store_rig import NOON
 
@@ -16,6 +22,29 @@ pytestmark = pytest.mark.postgres
 
 PHONE = "50370000101"
 FETCHES = "relevo_gap_history_fetches_total"
+SECRETS = {"TOKEN": "wati-token", "OTHER": "Bearer wati-token", "SECRET": "a-made-up-secret"}
+TWO_LINES = """
+[[business]]
+id = "hotel"
+recall_timeout_seconds = 9
+
+[[channel]]
+id = "line-0"
+business = "hotel"
+kind = "wati"
+base_url = "{first}"
+token_env = "TOKEN"
+webhook_secret_env = "SECRET"
+
+[[channel]]
+id = "line-1"
+business = "hotel"
+kind = "wati"
+base_url = "{second}"
+token_env = "OTHER"
+webhook_secret_env = "SECRET"
+"""
+"""Two lines of one tenant, each with its own token."""
 
 
 @pytest.fixture
@@ -60,6 +89,22 @@ async def test_a_recall_that_ran_out_of_time_is_counted_as_that(house: House) ->
     assert metrics[f'{FETCHES}{{outcome="timeout"}}'] == 1
     assert metrics.get(f'{FETCHES}{{outcome="cancelled"}}', 0) == 0
     assert house.wati.texts_to(PHONE) == ["ok"]
+
+
+async def test_two_lines_of_one_tenant_share_its_limit(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    async with FakeWati(clock) as wati, open_session() as session:
+        file = tmp_path / "relevo.toml"
+        file.write_text(TWO_LINES.format(first=wati.base_url, second=f"{wati.base_url}/"))
+        lines = open_channels(load(file, SECRETS), session, clock, OwnLine("", ""))
+        async with asyncio.TaskGroup() as group:
+            for number in range(14):
+                line, person = lines[f"line-{number % 2}"], Address("phone", f"5037{number:07}")
+                group.create_task(line.history(person, NOON, urgent=True))
+            await until(lambda: len(wati.asked) == RECALL_CALLS)
+            await settle()
+            clock.advance_to(NOON + timedelta(seconds=9))
+        assert [asked.at for asked in wati.asked] == [NOON] * RECALL_CALLS
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from relevo.http.channels import ChannelAdapter
-from relevo.http.wati import WatiChannel, WatiSettings
+from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.messages import Address
 from relevo.outcomes import History
 from tests.fakes.clock import ManualClock
@@ -40,7 +40,8 @@ class Line:
 
     def configure(self, **changes: Any) -> None:
         self.settings = replace(self.settings, **changes)
-        self.channel = WatiChannel(self.settings, self.session, self.clock)
+        pace = tenant_pace(self.clock)
+        self.channel = WatiChannel(self.settings, self.session, self.clock, pace)
 
     def agent_says(self, *texts: str, seconds_ago: int = 60) -> None:
         """A colleague writes, a second after another."""

@@ -2,7 +2,7 @@
 
 * Nothing WATI sends is signed, so a webhook must carry our secret; without one set, none is let in.
 * History is getMessages: pages from the newest on, without a filter for time. They are read until
-  one reaches back past the asked instant, and may overlap. All recalls of a line share one pace
+  one reaches back past the asked instant, and may overlap. All recalls of a tenant share one pace
   (10 calls per 10 s), gap recalls before look-backs; recalls of one customer share one reading.
 * `recall_pages_max` and `recall_timeout_seconds` bound a recall. What was read until then is given
   back in any case; only a reading that came to its end is COMPLETE.
@@ -67,21 +67,27 @@ class WatiSettings:
     page_size: int = 100
 
 
+def tenant_pace(clock: Clock) -> Pace:
+    """Make the pace of all recalls of one tenant."""
+    return Pace(
+        clock,
+        tokens=RECALL_CALLS,
+        period_seconds=RECALL_CALLS_PERIOD_SECONDS,
+        reserved=RECALL_CALLS_URGENT_ONLY,
+    )
+
+
 class WatiChannel:
     """A business's line at WATI, both ways. The session is shared and stays its owner's."""
 
     def __init__(
-        self, settings: WatiSettings, session: aiohttp.ClientSession, clock: Clock
+        self, settings: WatiSettings, session: aiohttp.ClientSession, clock: Clock, pace: Pace
     ) -> None:
+        """`pace` is the tenant's: lines of one tenant are given the same one."""
         self._settings = settings
         self._session = session
         self._clock = clock
-        self._pace = Pace(
-            clock,
-            tokens=RECALL_CALLS,
-            period_seconds=RECALL_CALLS_PERIOD_SECONDS,
-            reserved=RECALL_CALLS_URGENT_ONLY,
-        )
+        self._pace = pace
         self._recalls: dict[Address, Recall] = {}
 
     @property
