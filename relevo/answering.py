@@ -18,7 +18,15 @@ from relevo.events import (
     ReplyPart,
 )
 from relevo.matching import match_history
-from relevo.messages import Author, HistoryItem, Message, Source, Untold
+from relevo.messages import (
+    CLOCK_SKEW_MAX,
+    REACTION,
+    Author,
+    HistoryItem,
+    Message,
+    Source,
+    Untold,
+)
 from relevo.prompt import budget
 from relevo.recalling import ask_history_again, is_late, owed_after
 from relevo.states import (
@@ -59,8 +67,8 @@ def recalled(state: Recalling, event: HistoryRecalled, now: datetime) -> Decisio
     """Take in what the provider's history knows, then answer."""
     turn, rules = state.turn, state.rules
     matched = match_history(event.items, event.rows)
-    stored = tuple(_stored(item, turn, now) for item in matched.new)
-    new = tuple(replace(m, untold=Untold.UNREAD) if _joins(m, turn) else m for m in stored)
+    found = tuple(stored(item, turn, now) for item in matched.new)
+    new = tuple(replace(m, untold=Untold.UNREAD) if _joins(m, turn) else m for m in found)
     joins = tuple(m for m in new if m.untold is Untold.UNREAD)
     turn = replace(
         turn,
@@ -75,12 +83,19 @@ def recalled(state: Recalling, event: HistoryRecalled, now: datetime) -> Decisio
         owed_after(state.conversation, turn),
         marks=replace(marks, known_to=later(marks.known_to, event.known_to)) if complete else marks,
     )
-    known = {m.id for m in state.untold}
-    # Without their ids: these are in the rows, and only a window's rows are read with them.
-    waiting = (replace(m, keys=()) for m in new if m.untold and m.id not in known)
-    untold = tuple(sorted([*state.untold, *waiting], key=lambda m: m.order))
+    untold = with_recalled(state.untold, new)
     writes = Writes(conversation, turn, recalled=new, keys=matched.learned, matched=matched.known)
     return begin(rules, untold, writes, now)
+
+
+def with_recalled(
+    untold: tuple[Message, ...], recalled: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    """Return what waits to be told with what a recall has brought."""
+    known = {m.id for m in untold}
+    # Without their ids: these are in the rows, and only a window's rows are read with them.
+    waiting = (replace(m, keys=()) for m in recalled if m.untold and m.id not in known)
+    return tuple(sorted([*untold, *waiting], key=lambda m: m.order))
 
 
 def begin(rules: Rules, untold: tuple[Message, ...], writes: Writes, now: datetime) -> Decision:
@@ -226,7 +241,9 @@ def _postponed(state: Ensuring | Answering, failure: AnswerFailure, now: datetim
 
 def _joins(message: Message, turn: Turn) -> bool:
     """Rule 5: a recalled customer message not older than the turn's first belongs to the turn."""
-    return message.inbound and message.timed and message.event_at >= turn.opened_at
+    reaction = message.kind == REACTION
+    newer = message.timed and message.event_at >= turn.opened_at
+    return message.inbound and newer and not reaction
 
 
 def _is_missed(message: Message) -> bool:
@@ -242,24 +259,24 @@ def _told_of_missed(state: Answering) -> tuple[Message, ...]:
     """
     turn = state.turn
     told = tuple(m for m in state.untold if m.id in turn.missed_ids and _is_missed(m))
-    if not turn.missed_left_out:
+    if not turn.missed_left_out or not told:
         return told
-    oldest = min(m.order for m in state.untold if m.id in turn.missed_ids)
+    oldest = min(m.order for m in told)
     newest_id = max((*turn.missed_ids, *turn.message_ids))
     left_out = (m for m in state.untold if m.order < oldest and m.id < newest_id and _is_missed(m))
     return (*left_out, *told)
 
 
-def _stored(item: HistoryItem, turn: Turn, now: datetime) -> Message:
+def stored(item: HistoryItem, turn: Turn, now: datetime) -> Message:
     """Make a row of a history item; one without a readable time is kept, and never missed."""
-    tellable = item.author in TELLABLE and item.event_at is not None
+    tellable = item.author in TELLABLE and item.event_at is not None and item.kind != REACTION
     return Message(
         id=item.id,
         author=item.author,
         author_name=item.author_name,
         kind=item.kind,
         body=item.body,
-        event_at=item.event_at or now,
+        event_at=min(item.event_at or now, now + CLOCK_SKEW_MAX),
         received_at=now,
         source=Source.HISTORY,
         channel_id=turn.channel_id,

@@ -131,7 +131,7 @@ def _looked(state: State, event: Looked, now: datetime) -> Decision:
         case Idle() | Gathering():
             return gathering.look(state.rules, state.conversation, event)
         case Sending():
-            return sending.look(state, event)
+            return sending.look(state, event, now)
         case Recalling() | Ensuring() | Answering():
             return _looked_within_turn(state, event, now)
         case _:

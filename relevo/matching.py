@@ -1,23 +1,32 @@
 """One message, one row (rule 5): what the history tells is matched with what we have, one to one.
 
 By any id first; else by side, content and event time within 2 s, the nearest first. Our own sends
-are matched last and more loosely in time: the provider dates them when it accepted them. One item
-proves at most one row.
+are matched more loosely in time: they are dated by our clock, before or after the provider has
+accepted them by its own. One item proves at most one row.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from relevo.messages import Author, HistoryItem, Message, Source, Untold, correlation_key
+from relevo.messages import (
+    TEXT_KINDS,
+    Author,
+    HistoryItem,
+    Message,
+    Source,
+    Untold,
+    correlation_key,
+)
 from relevo.turns import Part
 from relevo.writes import Absorbed
 
 SAME_MOMENT = timedelta(seconds=2)
 """Two clocks of one provider agree to this; the best of them has a resolution of one second."""
 
-ACCEPTED_WITHIN = timedelta(seconds=120)
-"""A send of ours appears in the history at most this long after it was committed."""
+OUR_SENDS_WITHIN = timedelta(seconds=120)
+"""So far the provider's time of a send of ours and ours may lie apart, either way: clocks differ,
+and an answer to a send may be slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ def find_send(
     """
     correlated = correlation_key(part.correlation_id)
     assert part.first_started_at is not None
-    earliest = part.first_started_at - SAME_MOMENT
+    earliest = part.first_started_at - OUR_SENDS_WITHIN
     for item in items:
         if correlated in item.keys:
             return item
@@ -139,10 +148,20 @@ def _nearest(item: HistoryItem | Message, rows: list[Message]) -> Message | None
 
 
 def _may_be_same(item: HistoryItem | Message, row: Message) -> bool:
-    if item.event_at is None or not row.timed or item.kind != row.kind:
+    if item.event_at is None or not row.timed or not _same_content(item, row):
         return False
-    if (item.author is Author.CUSTOMER) != row.inbound or not same_text(item.body, row.body):
+    if (item.author is Author.CUSTOMER) != row.inbound:
         return False
-    if row.author is Author.ASSISTANT:
-        return -SAME_MOMENT <= item.event_at - row.event_at <= ACCEPTED_WITHIN
-    return abs(item.event_at - row.event_at) <= SAME_MOMENT
+    apart_max = OUR_SENDS_WITHIN if row.author is Author.ASSISTANT else SAME_MOMENT
+    return abs(item.event_at - row.event_at) <= apart_max
+
+
+def _same_content(item: HistoryItem | Message, row: Message) -> bool:
+    """Compare what was said. Of a medium one side may give the caption and the other nothing.
+
+    A history may also call `audio` what the webhook called `voice`.
+    """
+    if same_text(item.body, row.body):
+        return item.kind == row.kind or {item.kind, row.kind} == {"audio", "voice"}
+    one_is_bare = not item.body.strip() or not row.body.strip()
+    return item.kind == row.kind and item.kind not in TEXT_KINDS and one_is_bare

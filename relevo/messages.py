@@ -5,9 +5,18 @@ frozen: a message never changes in memory, a new reading of the rows brings a ne
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
+
+CLOCK_SKEW_MAX = timedelta(seconds=60)
+"""A provider's clock may run ahead of ours by this much; anything later is our own time."""
+
+TEXT_KINDS = frozenset({"text", "button", "interactive", "template"})
+"""Kinds of messages whose body is what was said; with other kinds it is a caption, or a name."""
+
+REACTION = "reaction"
+"""The kind that opens no turn and is never told (rule 11)."""
 
 
 class Author(StrEnum):

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from relevo.messages import Author, Message
+from relevo.messages import TEXT_KINDS, Author, Message
 from relevo.outcomes import Prompt, PromptItem
 from relevo.turns import Turn
 
@@ -40,7 +40,6 @@ REPLY_PART_CHARACTERS_MAX = 4096
 """WhatsApp's bound for one text, in characters (code points)."""
 REPLY_PARTS_MAX = 8
 
-_TEXT_KINDS = frozenset({"text", "button", "interactive", "template"})
 _SHOWN_AS = {
     "text": "an empty message",
     "image": "an image",
@@ -183,7 +182,7 @@ def _content(message: Message) -> str:
     placeholder = f"[the customer sent {shown_as}]" if message.inbound else f"[{shown_as} was sent]"
     if not body.strip():
         return placeholder
-    if message.kind in _TEXT_KINDS:
+    if message.kind in TEXT_KINDS:
         return _cut(body)
     return _cut(f"{placeholder}\n{body}")
 

@@ -8,14 +8,15 @@ later than the send's own deadline did not find it, or after `DOUBT_MAX` where n
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from relevo.answering import started
+from relevo.answering import started, stored, with_recalled
 from relevo.ending import Ending, end
 from relevo.events import HistoryRecalled, Looked, SendAccepted, SendFailed, SendFailure
 from relevo.gathering import read
-from relevo.matching import find_send, without_duplicates
+from relevo.matching import find_send, match_history, without_duplicates
+from relevo.messages import HistoryItem
 from relevo.states import Sending, State, colleague, current_part
-from relevo.turns import Outcome, Part, PartState, RecallStatus
-from relevo.writes import Writes
+from relevo.turns import PARTS_TERMINAL, Outcome, Part, PartState, RecallStatus
+from relevo.writes import Absorbed, Writes
 
 Decision = tuple[State, Writes | None]
 
@@ -28,8 +29,11 @@ NOT_SENT_TRIES_MAX = 3
 RETRY_SECONDS = (1.0, 2.0, 4.0)
 
 
-def look(state: Sending, event: Looked) -> Decision:
-    """Take in the rows; a colleague's message cancels the parts that have not left."""
+def look(state: Sending, event: Looked, now: datetime) -> Decision:
+    """Take in the rows; a colleague's message cancels the parts that have not left.
+
+    An echo or a status among them resolves a doubt.
+    """
     taken = frozenset(state.turn.message_ids)
     reading = read(state.rules, state.conversation, event, taken)
     absorbed = reading.writes.absorbed if reading.writes is not None else ()
@@ -38,7 +42,12 @@ def look(state: Sending, event: Looked) -> Decision:
         conversation=reading.conversation,
         untold=reading.untold,
         told=without_duplicates(state.told, absorbed),
+        parts=_with_proofs(state.parts, absorbed),
     )
+    doubted = current_part(state.parts)
+    assert doubted is not None
+    if doubted.state is PartState.UNKNOWN and doubted.proven:
+        return _proven(state, doubted, reading.writes or Writes(reading.conversation), now)
     first = current_part(state.parts)
     unsent = [p for p in state.parts if p.state is PartState.PENDING and p is not first]
     if not unsent or not _colleague_followed(state):
@@ -52,16 +61,14 @@ def look(state: Sending, event: Looked) -> Decision:
 
 def accepted(state: Sending, event: SendAccepted, now: datetime) -> Decision:
     """The provider has this part: go on with the next, or end the turn."""
-    part = _named(state, event.message_id)
-    done = replace(part, state=PartState.ACCEPTED, started_at=event.at, deadline_at=None)
-    keys = tuple((part.message_id, key) for key in event.keys)
-    state = replace(_with(state, done), turn=replace(state.turn, tries=0))
-    return _go_on(state, Writes(state.conversation, keys=keys), now)
+    return _accepted(state, event, Writes(state.conversation), now)
 
 
 def refused(state: Sending, event: SendFailed, now: datetime) -> Decision:
-    """The provider did not take it, or we cannot know."""
+    """The provider did not take it, or we cannot know; an echo or a status knows better."""
     part = _named(state, event.message_id)
+    if part.proven:
+        return _proven(state, part, Writes(state.conversation), now)
     if event.failure is SendFailure.UNKNOWN:
         return in_doubt(state, part, event.reason, now)
     if event.failure is SendFailure.NOT_SENT and state.turn.tries < NOT_SENT_TRIES_MAX:
@@ -72,11 +79,13 @@ def refused(state: Sending, event: SendFailed, now: datetime) -> Decision:
         return replace(_with(state, part), turn=turn), writes
     dead = replace(part, state=PartState.DEAD, deadline_at=None, reason=event.reason)
     outcome = Outcome.REFUSED if event.failure is SendFailure.REFUSED else Outcome.FAILED
-    return _give_up(_with(state, dead), outcome, event.reason, now)
+    return _give_up(_with(state, dead), outcome, event.reason, Writes(state.conversation), now)
 
 
 def in_doubt(state: Sending, part: Part, reason: str, now: datetime) -> Decision:
     """The part may have been sent: look for it at once."""
+    if part.proven:  # the time-out of one whose echo came
+        return _proven(state, part, Writes(state.conversation), now)
     part = replace(part, state=PartState.UNKNOWN, reason=reason)
     assert part.deadline_at is not None
     turn = replace(
@@ -90,14 +99,18 @@ def in_doubt(state: Sending, part: Part, reason: str, now: datetime) -> Decision
 
 
 def looked_for(state: Sending, event: HistoryRecalled, now: datetime) -> Decision:
-    """The history was asked for a part in doubt."""
+    """The history was asked for a part in doubt; what else it tells is taken in too.
+
+    A colleague's message in it stands before a re-send as one that a webhook brought would.
+    """
     part = current_part(state.parts)
     assert part is not None
     item = find_send(part, event.items, event.rows)
+    state, writes = _with_history(state, event, item, now)
     if item is not None:
         at = item.event_at or now
         proof = SendAccepted(part.message_id, part.attempt, at, item.keys)
-        return accepted(state, proof, now)
+        return _accepted(state, proof, writes, now)
     assert part.started_at is not None
     assert part.deadline_at is not None
     seen_after_deadline = event.status is RecallStatus.COMPLETE and (
@@ -105,12 +118,12 @@ def looked_for(state: Sending, event: HistoryRecalled, now: datetime) -> Decisio
     )
     if not seen_after_deadline and now < part.started_at + DOUBT_MAX:
         turn = replace(state.turn, wait_until=max(part.deadline_at, now + LOOK_AGAIN))
-        return replace(state, turn=turn), Writes(state.conversation, turn)
+        return replace(state, turn=turn), replace(writes, turn=turn)
     if part.resent:
         dead = replace(part, state=PartState.DEAD, deadline_at=None)
-        return _give_up(_with(state, dead), Outcome.FAILED, "send_unknown", now)
+        return _give_up(_with(state, dead), Outcome.FAILED, "send_unknown", writes, now)
     unsent = replace(part, state=PartState.PENDING, deadline_at=None, resent=True)
-    return _go_on(_with(state, unsent), Writes(state.conversation), now)
+    return _go_on(_with(state, unsent), writes, now)
 
 
 def woken(state: Sending, now: datetime) -> Decision | None:
@@ -164,7 +177,9 @@ def _ended(state: Sending, writes: Writes, now: datetime) -> Decision:
     return _end(state, writes, outcome, now, answered_at=max(sent, default=None))
 
 
-def _give_up(state: Sending, outcome: Outcome, reason: str, now: datetime) -> Decision:
+def _give_up(
+    state: Sending, outcome: Outcome, reason: str, writes: Writes, now: datetime
+) -> Decision:
     """A part will never be sent. What was sent before it still answers the turn."""
     parts = tuple(
         replace(p, state=PartState.CANCELLED) if p.state is PartState.PENDING else p
@@ -173,7 +188,7 @@ def _give_up(state: Sending, outcome: Outcome, reason: str, now: datetime) -> De
     state = replace(state, parts=parts, turn=replace(state.turn, reason=reason))
     sent = [p.started_at for p in parts if p.state is PartState.ACCEPTED and p.started_at]
     outcome = Outcome.ANSWERED if sent else outcome
-    return _end(state, Writes(state.conversation), outcome, now, max(sent, default=None))
+    return _end(state, writes, outcome, now, max(sent, default=None))
 
 
 def _end(
@@ -196,6 +211,45 @@ def _end(
         answered_at=answered_at,
     )
     return end(ending, writes)
+
+
+def _accepted(state: Sending, event: SendAccepted, writes: Writes, now: datetime) -> Decision:
+    part = _named(state, event.message_id)
+    done = replace(
+        part, state=PartState.ACCEPTED, started_at=event.at, deadline_at=None, proven=False
+    )
+    keys = tuple((part.message_id, key) for key in event.keys)
+    state = replace(_with(state, done), turn=replace(state.turn, tries=0))
+    return _go_on(state, replace(writes, keys=(*writes.keys, *keys)), now)
+
+
+def _proven(state: Sending, part: Part, writes: Writes, now: datetime) -> Decision:
+    """A status or an echo has shown that the provider took it, when we know only roughly."""
+    proof = SendAccepted(part.message_id, part.attempt, part.started_at or now)
+    return _accepted(state, proof, writes, now)
+
+
+def _with_proofs(parts: tuple[Part, ...], absorbed: tuple[Absorbed, ...]) -> tuple[Part, ...]:
+    """Note the parts whose echo has just been recognised as theirs."""
+    echoed = {pair.kept for pair in absorbed if pair.by_webhook}
+    return tuple(
+        replace(p, proven=True) if p.message_id in echoed and p.state not in PARTS_TERMINAL else p
+        for p in parts
+    )
+
+
+def _with_history(
+    state: Sending, event: HistoryRecalled, proof: HistoryItem | None, now: datetime
+) -> tuple[Sending, Writes]:
+    """Store what the history tells besides the proof; it is told with the next turn."""
+    part = current_part(state.parts)
+    assert part is not None
+    others = tuple(item for item in event.items if item is not proof)
+    rows = tuple(row for row in event.rows if row.id != part.message_id)
+    matched = match_history(others, rows)
+    new = tuple(stored(item, state.turn, now) for item in matched.new)
+    state = replace(state, untold=with_recalled(state.untold, new))
+    return state, Writes(state.conversation, recalled=new, keys=matched.learned)
 
 
 def _colleague_followed(state: Sending) -> bool:

@@ -38,12 +38,12 @@ TRANSITIONS: dict[tuple[str, str], States] = {
     ("Answering", "Answered"): frozenset({"Answering", "Sending", "Idle", "Gathering"}),
     ("Answering", "AnswerFailed"): frozenset({"Answering", "Ensuring", "Idle", "Gathering"}),
     ("Answering", "Interrupted"): frozenset({"Answering", "Ensuring", "Idle", "Gathering"}),
-    ("Sending", "Looked"): frozenset({"Sending"}),
+    ("Sending", "Looked"): frozenset({"Sending", "Idle", "Gathering"}),
     ("Sending", "TimerFired"): frozenset({"Sending", "Idle", "Gathering"}),
     ("Sending", "SendAccepted"): frozenset({"Sending", "Idle", "Gathering"}),
     ("Sending", "SendFailed"): frozenset({"Sending", "Idle", "Gathering"}),
     ("Sending", "HistoryRecalled"): frozenset({"Sending", "Idle", "Gathering"}),
-    ("Sending", "Interrupted"): frozenset({"Sending"}),
+    ("Sending", "Interrupted"): frozenset({"Sending", "Idle", "Gathering"}),
 }
 
 

@@ -200,4 +200,6 @@ class Part:
     deadline_at: datetime | None = None
     resent: bool = False
     """The one guarded re-send after an unknown outcome has been used."""
+    proven: bool = False
+    """A status or an echo says that the provider has it, while we do not know it otherwise."""
     reason: str = ""

@@ -96,6 +96,16 @@ class Messages:
         for k in messages:
             k.waits, k.fate = "context", Fate.CONTEXT
 
+    def _found(self, shown: Iterable[Said], at: datetime) -> Iterable[Known]:
+        """Keep what only the history knew."""
+        for said in shown:
+            if said.number not in self.known:
+                tellable = said.timed and said.author in TELLABLE
+                k = Known(said, at, by_webhook=False, waits="context" if tellable else None)
+                k.fate = Fate.CONTEXT if said.author is Author.CUSTOMER else None
+                self.known[said.number] = k
+                yield k
+
     def _is_late(self, now: datetime, seen_to: datetime | None) -> bool:
         assert seen_to is not None
         return (now - seen_to).total_seconds() > self.rules.gap_seconds

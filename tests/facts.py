@@ -84,6 +84,15 @@ class PartAccepted:
 
 
 @dataclass(frozen=True, slots=True)
+class LookedFor:
+    """A part in doubt was looked for in the history; it showed this, and when it took the part."""
+
+    at: datetime
+    shown: tuple[Said, ...]
+    taken_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class PartFailed:
     """The provider said why it did not take it."""
 
@@ -122,6 +131,7 @@ Fact = (
     | Answered
     | Failing
     | PartAccepted
+    | LookedFor
     | PartFailed
     | Ended
     | Crashed

@@ -23,6 +23,7 @@ from tests.facts import (
     Ended,
     Fact,
     Failing,
+    LookedFor,
     Looking,
     PartAccepted,
     PartFailed,
@@ -67,6 +68,7 @@ class Oracle(Messages):
             Failing: self._failing,
             Answered: self._answered,
             PartAccepted: self._part,
+            LookedFor: self._looked_for,
             PartFailed: self._part,
             Ended: self._ended,
             Crashed: self._crashed,
@@ -209,18 +211,16 @@ class Oracle(Messages):
             since, to = turn.since, fact.known_to
             shown = [s for s in self.chat if s.in_history and since <= s.event_at <= to]
             self.known_to = later(self.known_to, to)
-        for said in shown:
-            if said.number not in self.known:
-                tellable = said.timed and said.author in TELLABLE
-                waits = "context" if tellable else None
-                k = Known(said, fact.at, by_webhook=False, waits=waits)
-                self.known[said.number] = k
-                if said.author is Author.CUSTOMER:
-                    k.fate = Fate.CONTEXT
-                    if said.timed and said.event_at >= turn.opened_at:
-                        turn.own.append(k)
+        for k in self._found(shown, fact.at):
+            if k.fate is not None and k.said.timed and k.event_at >= turn.opened_at:
+                turn.own.append(k)
         turn.looked_at = fact.known_to
         self._recall_over(fact.status)
+
+    def _looked_for(self, fact: LookedFor) -> None:
+        tuple(self._found(fact.shown, fact.at))
+        if fact.taken_at is not None:
+            self._part(PartAccepted(fact.at, fact.taken_at))
 
     def _recall_over(self, status: RecallStatus) -> None:
         turn = self._turn

@@ -221,7 +221,7 @@ class Script:
         look = told.pop("look", True)
         key = told.pop("key", f"key-{self._keys}")
         message = InboundMessage(
-            keys=(key,),
+            keys=(key, *told.pop("aliases", ())),
             addresses=ADDRESSES,
             author=author,
             kind=told.pop("kind", "text"),

@@ -1,5 +1,7 @@
 """Delays, recalls that are owed, and what must survive both (rules 4 to 7)."""
 
+from dataclasses import replace
+
 from relevo.events import AnswerFailure
 from relevo.messages import Author
 from relevo.states import Ensuring, Gathering, Idle, Recalling
@@ -164,3 +166,32 @@ def test_memory_and_rows_are_equal_also_after_a_recall() -> None:
     in_memory = story.state
     story.restarts(interrupted=False)
     assert story.state == in_memory
+
+
+def test_a_history_from_the_future_silences_nobody_for_long() -> None:
+    story = gap()
+    story.recalled(item("23:59:00", Author.AGENT, "La 77", "h1"))
+    story.expect(outcome="answered_by_human")
+    assert story.conversation.marks.last_agent_at == at("10:31:35")
+    story.clock("10:33:00").customer("Sigue ahi?")
+    story.wait(35).expect(asked=["Sigue ahi?"])
+
+
+def test_reactions_in_the_history_are_neither_told_nor_answers() -> None:
+    story = gap()
+    thumbs = [item("10:30:10", author, "👍", key) for author, key in WHO.items()]
+    story.recalled(*(replace(one, kind="reaction") for one in thumbs))
+    story.expect(asked=["Cual era mi reserva?"], missed=[])
+
+
+def test_a_voice_message_and_a_bare_picture_are_known_under_their_other_names() -> None:
+    story = Script().clock("10:30:00")
+    story.customer("", kind="voice")
+    story.customer("", kind="image")
+    story.wait(35)
+    voice = replace(item("10:30:00", Author.CUSTOMER, "", "h1"), kind="audio")
+    image = replace(item("10:30:00", Author.CUSTOMER, "photo.jpg", "h2"), kind="image")
+    story.recalled(voice, image).expect(asked=["", ""], missed=[])
+
+
+WHO = {Author.AGENT: "h1", Author.CUSTOMER: "h2"}

@@ -47,7 +47,26 @@ class ThreadContract:
         assert [m.keys for m in replies] == [(correlation_key(p.correlation_id),) for p in parts]
         echo = said("eco", correlation_key(parts[0].correlation_id), "s1", author=Author.UNKNOWN)
         await stores.deliver(PHONE, echo)
-        assert await loaded(stores, key) == rows
+        assert (await loaded(stores, key)).untold == ()
+
+    async def test_the_echo_of_a_send_that_has_not_ended_proves_it_once(
+        self, stores: Stores
+    ) -> None:
+        key = await stores.deliver(PHONE, said("Hola"))
+        (message,) = (await loaded(stores, key)).untold
+        turn, (one, two) = await replying(stores, key, message.id, 2)
+        sent = replace(one, state=PartState.ACCEPTED, started_at=after(50))
+        lost = replace(two, state=PartState.UNKNOWN, started_at=after(55))
+        rows = await written(stores, key, turn=turn, parts=(sent, lost))
+        version = rows.conversation.version
+        for part, raised in ((one, 0), (two, 1), (two, 1)):
+            echo = said("eco", correlation_key(part.correlation_id), author=Author.AGENT)
+            await stores.deliver(PHONE, echo)
+            rows = await loaded(stores, key)
+            # Else memory would go on looking for it, and send it again.
+            assert rows.conversation.version == version + raised
+            assert rows.untold == ()
+            assert [p.proven for p in rows.parts] == [False, bool(raised)]
 
     async def test_a_part_is_replaced_and_dated_when_it_left(self, stores: Stores) -> None:
         key = await stores.deliver(PHONE, said("Hola"))
@@ -111,7 +130,7 @@ class ThreadContract:
         (reply,) = [m for m in await stores.journal.window(key, NOON) if not m.inbound]
         assert reply.source is Source.TURN
 
-    async def test_witnesses_are_near_in_time_on_one_side_and_of_the_same_words(
+    async def test_witnesses_are_near_in_time_on_one_side_and_of_the_same_words_or_none(
         self, stores: Stores
     ) -> None:
         stores.now = after(101)
@@ -121,7 +140,9 @@ class ThreadContract:
             "near": {"event_at": after(102), "body": " Hola "},
             "before": {"event_at": after(-20)},
             "long before": {"event_at": after(-21)},
-            "after": {"event_at": after(104)},
+            "after": {"event_at": after(221)},
+            "long after": {"event_at": after(222)},
+            "without words": {"event_at": after(103), "kind": "image", "body": ""},
             "other words": {"event_at": after(100), "body": "Adios"},
             "other kind": {"event_at": after(100), "kind": "image"},
             "other side": {"event_at": after(100), "author": Author.AGENT},
@@ -132,7 +153,8 @@ class ThreadContract:
             found[message.id] = name
             await written(stores, key, recalled=(message,))
         witnesses = (await loaded(stores, key)).witnesses
-        assert [found[m.id] for m in witnesses] == ["before", "near"]
+        near = ["before", "other kind", "near", "without words", "after"]
+        assert [found[m.id] for m in witnesses] == near
         assert {m.untold for m in witnesses} == {Untold.CONTEXT}
 
     async def test_a_window_begins_at_its_instant_and_holds_what_has_no_time(

@@ -23,19 +23,16 @@ from relevo.effects import Ask, Effect, EffectKey, WakeAt
 from relevo.events import Event, HistoryRecalled, Interrupted, Looked, TimerFired
 from relevo.messages import Address, Author, InboundMessage, Source
 from relevo.states import (
-    Answering,
-    Ensuring,
-    Gathering,
-    Recalling,
     Sending,
     State,
     current_part,
     wanted,
 )
 from relevo.transitions import TRANSITIONS
-from relevo.turns import Part, PartState, Stage, Turn
+from relevo.turns import Part, Turn
 from relevo.writes import Rows, Writes
 from tests import facts
+from tests.chronicle import happened
 from tests.facts import Fact, Said
 from tests.fakes.book import Book
 from tests.outside import DELIVERY, RESULT, TIMER, Outside, Timeline
@@ -211,7 +208,7 @@ class World:
         if decided.writes is not None and not self._commit(decided.writes, number):
             return False
         self.state = decided.state
-        self._note(before, event, decided.writes)
+        self.facts += happened(before, event, decided.writes, self.now, self.outside)
         self._check(event)
         if (number, True) in self.history.crashing_commits:
             raise Died
@@ -286,48 +283,6 @@ class World:
             assert writes.turn is not None
             parts = self.book.thread(self.key).parts.values()
             assert all(p.turn_id != writes.turn.id for p in parts), "a second reply to one turn"
-
-    def _note(self, before: State, event: Event, writes: Writes | None) -> None:
-        """Write down what this event was, if it counted."""
-        if writes is None or isinstance(event, Looked):
-            return
-        fact = self._fact(before, event)
-        if fact is not None:
-            self.facts.append(fact)
-        if writes.turn is not None and writes.turn.stage is Stage.RECALLING:
-            self.facts.append(facts.Looking(self.now))
-        if writes.turn is not None and writes.turn.stage is Stage.ENDED:
-            dead = any(p.state is PartState.DEAD for p in writes.parts)
-            self.facts.append(facts.Ended(self.now, given_up=dead))
-
-    def _fact(self, before: State, event: Event) -> Fact | None:
-        match event:
-            case TimerFired() if isinstance(before, Gathering | Recalling):
-                return facts.Acted(self.now)
-            case TimerFired() if isinstance(before, Ensuring | Answering):
-                return facts.Failing(self.now) if before.turn.wait_until is None else None
-            case HistoryRecalled():
-                return self._seen(before, event)
-            case events.Answered(parts=parts):
-                return facts.Answered(self.now, len(parts))
-            case events.AnswerFailed():
-                return facts.Failing(self.now)
-            case events.SendAccepted(at=at):
-                return facts.PartAccepted(self.now, at)
-            case events.SendFailed(failure=failure):
-                return facts.PartFailed(self.now, failure)
-            case _:
-                return None
-
-    def _seen(self, before: State, event: HistoryRecalled) -> Fact | None:
-        taken_at = {item.body: item.event_at for item in event.items}
-        if isinstance(before, Sending):
-            part = current_part(before.parts)
-            assert part is not None
-            at = taken_at.get(part.text)
-            return facts.PartAccepted(self.now, at) if at is not None else None
-        shown = tuple(said for said in self.outside.chat if said.body in taken_at)
-        return facts.Recalled(self.now, event.known_to, event.status, shown)
 
 
 def _looked(rows: Rows) -> Looked:

@@ -124,6 +124,7 @@ def part_from(row: Row) -> Part:
         first_started_at=row["first_started_at"],
         deadline_at=row["deadline_at"],
         resent=row["resent"],
+        proven=row["proven"],
         reason=row["reason"],
     )
 

@@ -8,10 +8,11 @@ is about to be committed: a test may deliver something there, so that the commit
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relevo.messages import (
+    CLOCK_SKEW_MAX,
     Author,
     ConversationKey,
     Fate,
@@ -21,41 +22,19 @@ from relevo.messages import (
     Untold,
     correlation_key,
 )
-from relevo.turns import Conversation, Part, PartState, Stage, Turn
-from relevo.writes import Absorbed, DeadLetter, Rows, Writes
+from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Stage, Turn
+from relevo.writes import Absorbed, Rows, Writes
+from tests.fakes.thread import Thread
 
 BUSINESS = "hotel"
 CHANNEL = "hotel-line"
 
-CLOCK_SKEW_MAX = timedelta(seconds=60)
-WITNESS_BEFORE = timedelta(seconds=120)
-WITNESS_AFTER = timedelta(seconds=2)
+WITNESS_WITHIN = timedelta(seconds=120)
 
 FORBIDS_A_REPLY = frozenset({Author.AGENT, Author.UNKNOWN})
 WAITS_TO_BE_TOLD = frozenset({Author.CUSTOMER, Author.AGENT, Author.AUTOMATION, Author.UNKNOWN})
 SAID = frozenset({Author.CUSTOMER, Author.AGENT, Author.AUTOMATION, Author.ASSISTANT})
 MAY_HAVE_LEFT = frozenset({PartState.ACCEPTED, PartState.UNKNOWN, PartState.SENDING})
-
-
-@dataclass(slots=True)
-class Thread:
-    """Everything of one conversation. Messages carry neither keys nor `untold`: see beside."""
-
-    conversation: Conversation
-    messages: dict[int, Message] = field(default_factory=dict)
-    untold: dict[int, Untold] = field(default_factory=dict)
-    fates: dict[int, Fate] = field(default_factory=dict)
-    turns: dict[int, Turn] = field(default_factory=dict)
-    parts: dict[int, Part] = field(default_factory=dict)
-    dead_letters: dict[int, DeadLetter] = field(default_factory=dict)
-    superseded: set[int] = field(default_factory=set)
-    accepted: int = 0
-    """Customer messages taken from webhooks, twins not counted."""
-
-    @property
-    def open_turn(self) -> Turn | None:
-        """Return the turn that has not ended."""
-        return next((t for t in self.turns.values() if t.stage is not Stage.ENDED), None)
 
 
 class Book:
@@ -83,9 +62,10 @@ class Book:
             key = ConversationKey(self.business_id, len(self._reached) + 1)
             self._reached[phone] = key
             self._threads[key] = Thread(Conversation(key))
-        if new_contact:
-            thread = self._threads[key]
+        thread = self._threads[key]
+        if new_contact and not thread.conversation.new_contact:
             thread.conversation = replace(thread.conversation, new_contact=True)
+            thread.raise_version()
         return key
 
     def deliver(
@@ -100,6 +80,8 @@ class Book:
             known = self._stored(thread, message, received_at)
         elif message.author is Author.CUSTOMER:
             _revive(thread, known, received_at)
+        else:
+            thread.hear_echo(known)
         for name in names:
             self._keys.setdefault(name, known)
         return key
@@ -115,7 +97,7 @@ class Book:
             untold=self._untold(thread),
             witnesses=self._witnesses(thread),
             turn=turn,
-            parts=_parts_of(thread, turn) if turn is not None and sending else (),
+            parts=self._parts_of(thread, turn) if turn is not None and sending else (),
             told=tuple(self._read(thread, i) for i in own if i in thread.messages),
         )
 
@@ -218,12 +200,20 @@ class Book:
             waits = Untold.UNREAD if message.author is Author.CUSTOMER else Untold.CONTEXT
             thread.untold[message_id] = waits
         if message.author in FORBIDS_A_REPLY:
-            _raise_version(thread)
+            thread.raise_version()
         return message_id
 
     def _read(self, thread: Thread, message_id: int) -> Message:
         waits = thread.untold.get(message_id)
         return replace(thread.messages[message_id], untold=waits)
+
+    def _parts_of(self, thread: Thread, turn: Turn) -> tuple[Part, ...]:
+        given = {i for (_, name), i in self._keys.items() if not name.startswith("local:")}
+        given |= thread.echoed
+        found = (p for p in thread.parts.values() if p.turn_id == turn.id)
+        open_ = given - {p.message_id for p in thread.parts.values() if p.state in PARTS_TERMINAL}
+        parts = (replace(p, proven=p.message_id in open_) for p in found)
+        return tuple(sorted(parts, key=lambda p: p.number))
 
     def _untold(self, thread: Thread) -> tuple[Message, ...]:
         return tuple(sorted((self._read(thread, i) for i in thread.untold), key=lambda m: m.order))
@@ -278,12 +268,7 @@ def _revive(thread: Thread, message_id: int, received_at: datetime) -> None:
         thread.untold[message_id] = Untold.UNREAD
         thread.fates[message_id] = Fate.IN_FLIGHT
         thread.accepted += 1
-        _raise_version(thread)
-
-
-def _raise_version(thread: Thread) -> None:
-    before = thread.conversation
-    thread.conversation = replace(before, version=before.version + 1)
+        thread.raise_version()
 
 
 def _write_untold(thread: Thread, writes: Writes) -> None:
@@ -324,17 +309,11 @@ def _reply(part: Part, turn: Turn) -> Message:
     )
 
 
-def _parts_of(thread: Thread, turn: Turn) -> tuple[Part, ...]:
-    parts = (p for p in thread.parts.values() if p.turn_id == turn.id)
-    return tuple(sorted(parts, key=lambda p: p.number))
-
-
 def _near(row: Message, waiting: Message) -> bool:
     return (
-        -WITNESS_BEFORE <= row.event_at - waiting.event_at <= WITNESS_AFTER
-        and row.kind == waiting.kind
+        abs(row.event_at - waiting.event_at) <= WITNESS_WITHIN
         and row.inbound == waiting.inbound
-        and row.body.strip() == waiting.body.strip()
+        and (row.body.strip() == waiting.body.strip() or not row.body or not waiting.body)
     )
 
 

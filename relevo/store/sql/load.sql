@@ -23,9 +23,9 @@ FROM untold AS u
         AND m.source = 'webhook'
     JOIN message AS w ON w.business_id = m.business_id AND w.conversation_id = m.conversation_id
         AND w.event_at BETWEEN m.event_at - interval '120 seconds'
-            AND m.event_at + interval '2 seconds'
-        AND w.source <> 'webhook' AND w.kind = m.kind
-        AND (w.author = 'customer') = (m.author = 'customer') AND btrim(w.body) = btrim(m.body)
+            AND m.event_at + interval '120 seconds'
+        AND w.source <> 'webhook' AND (w.author = 'customer') = (m.author = 'customer')
+        AND (btrim(w.body) = btrim(m.body) OR btrim(w.body) = '' OR btrim(m.body) = '')
     LEFT JOIN untold AS u2 ON u2.business_id = w.business_id
         AND u2.conversation_id = w.conversation_id AND u2.message_id = w.id
 WHERE u.business_id = $1::text AND u.conversation_id = ANY ($2::bigint[])
@@ -42,7 +42,12 @@ FROM turn AS t
 WHERE t.business_id = $1::text AND t.conversation_id = ANY ($2::bigint[]) AND t.stage <> 'ended';
 
 -- name: parts
-SELECT o.*, m.body
+-- `proven`: a status, or an id that only the provider can have given it, says that it has it.
+SELECT o.*, m.body, o.state IN ('pending', 'sending', 'unknown') AND (
+        m.status IN ('sent', 'delivered', 'read') OR EXISTS (
+            SELECT FROM message_key AS k WHERE k.business_id = o.business_id
+                AND k.message_id = o.message_id AND k.key NOT LIKE 'local:%')
+    ) AS proven
 FROM outbox AS o JOIN message AS m ON m.business_id = o.business_id AND m.id = o.message_id
 WHERE o.business_id = $1::text AND o.turn_id = ANY ($2::bigint[])
 ORDER BY o.turn_id, o.part;
