@@ -4,7 +4,6 @@ from typing import Any
 import orjson
 import pytest
 
-from relevo.http.wati_fields import outbound_author
 from relevo.http.wati_reading import arrivals
 from relevo.messages import (
     Address,
@@ -138,43 +137,10 @@ def test_an_unreadable_side_is_not_guessed(owner: object) -> None:
     assert read({**CUSTOMER, "owner": owner}) == Unusable("wrong_type")
 
 
-@pytest.mark.parametrize(
-    ("evidence", "author", "name"),
-    [
-        ({"localMessageId": "relevo-hotel-7-1"}, Author.ASSISTANT, ""),
-        (
-            {"localMessageId": "relevo-hotel-7-1", "chatbotTriggeredEventId": "e"},
-            Author.ASSISTANT,
-            "",
-        ),
-        ({"chatbotTriggeredEventId": "65a1"}, Author.AUTOMATION, ""),
-        ({"chatbotTriggeredEventId": ""}, Author.AGENT, "Maria"),
-        ({"operatorName": "Relevo Bot"}, Author.ASSISTANT, ""),
-        ({"operatorName": "Someone", "operatorEmail": "AI@example.com"}, Author.ASSISTANT, ""),
-        ({"operatorName": " Maria Lopez "}, Author.AGENT, "Maria Lopez"),
-        ({"operatorName": None}, Author.UNKNOWN, ""),
-        ({"operatorName": "  ", "assigneeId": "65a1", "assignedId": "65a1"}, Author.UNKNOWN, ""),
-    ],
-)
-def test_outbound_authors_are_told_by_ranked_evidence(
-    evidence: dict[str, object], author: Author, name: str
-) -> None:
-    ours = "relevo bot" if evidence.get("operatorName") == "Relevo Bot" else "ai@example.com"
-    arrival = message({**SENT, **evidence}, ours)
-    assert (arrival.author, arrival.author_name) == (author, name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["Bot ", "bot", "BOT", "Chatbot", "ChatBot 2", "hotelbot", "SalesBot", "WATI-Bot", "Robot"],
-)
-def test_an_operator_called_a_bot_is_an_automation(name: str) -> None:
-    assert outbound_author({"operatorName": name}, "") == (Author.AUTOMATION, "")
-
-
-@pytest.mark.parametrize("name", ["Ana Botero", "Luis Talbot", "Abbot", "Botond Nagy", "Bo Tan"])
-def test_a_colleague_whose_name_has_a_bot_in_it_is_a_colleague(name: str) -> None:
-    assert outbound_author({"operatorName": name}, "") == (Author.AGENT, name)
+def test_an_echo_tells_who_wrote_it_by_its_evidence() -> None:
+    arrival = message({**SENT, "operatorName": None}, "ai@example.com")
+    assert (arrival.author, arrival.author_name) == (Author.AGENT, "maria@example.com")
+    assert message(SENT, "MARIA@example.com").author is Author.ASSISTANT
 
 
 def test_an_echo_names_all_its_ids_and_empty_ones_are_none() -> None:

@@ -46,7 +46,8 @@ def outbound_author(event: Thing, assistant_operator: str) -> tuple[Author, str]
     """Tell who of the business wrote a message, and an agent's name, by the best evidence.
 
     Ranked: our correlation id; a chatbot's mark; the assistant's own operator account; an operator
-    called a bot; any other operator. An assignee is no evidence, and without any it is UNKNOWN.
+    called a bot; any other operator, by name or, where there is none, by e-mail. An assignee is no
+    evidence, and without any it is UNKNOWN.
     """
     name = text_of(event.get("operatorName")).strip()[:WORD_CHARS_MAX]
     email = word_of(event.get("operatorEmail"))
@@ -57,9 +58,11 @@ def outbound_author(event: Thing, assistant_operator: str) -> tuple[Author, str]
     ours = assistant_operator.strip().casefold()
     if ours and ours in (name.casefold(), email.casefold()):
         return Author.ASSISTANT, ""
-    if _BOT.search(name):
+    # Of an e-mail only what names the person: a company may be called something with "bot".
+    if _BOT.search(name or email.partition("@")[0]):
         return Author.AUTOMATION, ""
-    return (Author.AGENT, name) if name else (Author.UNKNOWN, "")
+    operator = name or email
+    return (Author.AGENT, operator) if operator else (Author.UNKNOWN, "")
 
 
 def family_of(event: Thing) -> str:
