@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from relevo import terminal
 from relevo.clock import Clock, sleep
 from relevo.store.inspection import Balance
 
@@ -26,11 +27,11 @@ def why(conversations: Sequence[Told], address: str, *, as_json: bool) -> None:
     if as_json:
         _json({"address": address, "conversations": conversations})
         return
-    console = Console(highlight=False)
+    console = terminal.console()
     if not conversations:
-        console.print(Text(f"Nobody is known under {address}."))
+        console.print(Text(f"Nobody is known under {terminal.escaped(address)}."))
     for conversation in conversations:
-        console.print(Text(f"{conversation['canonical_key']}", style="bold"))
+        console.print(Text(terminal.escaped(conversation["canonical_key"]), style="bold"))
         console.print(Text(f"  customer last wrote {_at(conversation['last_customer_at'])}"))
         console.print(Text(f"  assistant last replied {_at(conversation['last_assistant_at'])}"))
         console.print(Text(f"  history known to {_at(conversation['known_to'])}"))
@@ -57,7 +58,7 @@ def balances(found: Sequence[Balance], *, as_json: bool) -> None:
         counts = [b.accepted, *(b.fates.get(fate, 0) for fate in fates)]
         wrong = [b.remainder, b.stranded, b.unexplained]
         table.add_row(b.business_id, *map(str, (*counts, *wrong)), style="" if b.sound else "red")
-    console = Console(highlight=False)
+    console = terminal.console()
     console.print(table)
     if bad := [b.business_id for b in found if not b.sound]:
         console.print(Text(f"Something is missing: {', '.join(bad)}.", style="bold red"))
@@ -68,13 +69,11 @@ def balances(found: Sequence[Balance], *, as_json: bool) -> None:
 def line(who: str, text: str) -> None:
     """Show one line of a story."""
     styles = {"customer": "cyan", "assistant": "green", "agent": "yellow"}
-    console = Console(highlight=False)
+    console = terminal.console()
     if who == "narrator":
-        console.print(Text(f"\n{text}", style="dim"))
+        console.print(Text(f"\n{terminal.escaped(text)}", style="dim"))
         return
-    for number, part in enumerate(text.splitlines()):
-        name = f"{who:>10}" if number == 0 else " " * 10
-        console.print(Text(f"{name}  {part}", style=styles[who]))
+    terminal.quote(console, f"{who:>10}  ", text, style=styles[who])
 
 
 async def wait(clock: Clock, seconds: float, why: str) -> None:
@@ -91,13 +90,13 @@ def verdict(*, knew: bool) -> None:
     """Show how a story ended."""
     good = "The second reply knew what the colleague had promised."
     bad = "The second reply did not know what the colleague had promised."
-    console = Console(highlight=False)
+    console = terminal.console()
     console.print(Text(f"\n{good if knew else bad}", style="bold green" if knew else "bold red"))
 
 
 def _turn(console: Console, turn: Told) -> None:
     outcome = turn["outcome"] or f"{turn['stage']} …"
-    reason = f" ({turn['reason']})" if turn["reason"] else ""
+    reason = f" ({terminal.escaped(turn['reason'])})" if turn["reason"] else ""
     console.print(Text(f"\n  {_at(turn['opened_at'])}  {outcome}{reason}", style="bold"))
     _messages(console, turn["messages"])
     console.print(Text(f"    verdict: {_verdict(turn)}"))
@@ -108,7 +107,10 @@ def _turn(console: Console, turn: Told) -> None:
         console.print(Text(f"    the AI was told what it had missed{more}:"))
         _messages(console, turn["missed"])
     for text in turn["reply"]:
-        console.print(Text(f"    replied: {text}", style="green"))
+        terminal.quote(console, "    replied: ", text, style="green")
+    for part in turn["outbox"]:
+        if part["state"] != "accepted":
+            console.print(Text(f"    not replied: {_part(part)}", style="yellow"))
 
 
 def _verdict(turn: Told) -> str:
@@ -130,11 +132,17 @@ def _recall(turn: Told) -> str:
     return f"{turn['recall']} ({asked}; {found})"
 
 
+def _part(part: Told) -> str:
+    again = ", sent again" if part["resent"] else ""
+    reason = f" ({terminal.escaped(part['reason'])})" if part["reason"] else ""
+    return f"part {part['part']} is {part['state']}{again}{reason}"
+
+
 def _messages(console: Console, messages: Iterable[Told]) -> None:
     for message in messages:
-        who = f"{message['author']} {message['name']}".strip()
+        who = terminal.escaped(f"{message['author']} {message['name']}".strip())
         text = message["text"] or f"<{message['kind']}>"
-        console.print(Text(f"      {_at(message['at'])}  {who}: {text}"))
+        terminal.quote(console, f"      {_at(message['at'])}  {who}: ", text)
 
 
 def _at(instant: datetime | None) -> str:
@@ -142,4 +150,8 @@ def _at(instant: datetime | None) -> str:
 
 
 def _json(content: Any) -> None:
-    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")
+    try:
+        sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        terminal.hang_up()

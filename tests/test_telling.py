@@ -1,11 +1,15 @@
 """What `relevo why` shows a person. The JSON of it is tested in `test_inspection.py`."""
 
+import shutil
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from relevo.telling import why
+from relevo.terminal import FURTHER_LINE, program, quote
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -44,6 +48,7 @@ def turn(**changes: Any) -> dict[str, Any]:
         "missed": [],
         "missed_left_out": 0,
         "reply": [],
+        "outbox": [],
     }
     return told | changes
 
@@ -71,6 +76,56 @@ def test_what_is_still_to_be_asked_is_said(capsys: pytest.CaptureFixture[str]) -
     lines = shown(capsys, conversation(recall_owed_since=NOON, turns=[unasked]))
     assert "history since 2026-03-02 12:00:00Z is still to be asked for" in lines
     assert "recall: not complete (because: gap; since 2026-03-02 12:00:00Z)" in lines
+
+
+def test_what_is_not_sent_yet_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    part = {"part": 1, "state": "unknown", "reason": "timeout", "resent": True}
+    given = {"part": 2, "state": "accepted", "reason": "", "resent": False}
+    lines = shown(capsys, conversation(turns=[turn(reply=["Claro"], outbox=[part, given])]))
+    assert lines[-1] == "not replied: part 1 is unknown, sent again (timeout)"
+
+
+def test_nobody_can_write_evidence_or_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "Hola\x1b[2J\n    replied: \u202eClaro\r\n\n    recall: complete"
+    forger = {"at": NOON, "author": "customer", "name": "A\nB", "text": text, "kind": "text"}
+    why([conversation(turns=[turn(messages=[forger])])], "x", as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert "      2026-03-02 12:00:00Z  customer A\\x0aB: Hola\\x1b[2J" in lines
+    assert "          |     replied: \\u202eClaro" in lines
+    assert "          |     recall: complete" in lines
+    assert len([line for line in lines if line.startswith("    recall: ")]) == 1
+    assert not [line for line in lines if line.startswith("    replied: ")]
+
+
+def test_an_address_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    why([], "\x1b]0;me\x07\U000e0041", as_json=False)
+    [line] = capsys.readouterr().out.splitlines()
+    assert line == r"Nobody is known under \x1b]0;me\x07\U000e0041."
+
+
+def test_a_text_that_the_terminal_breaks_is_marked_too() -> None:
+    on = Console(file=StringIO(), width=40, force_terminal=True, color_system=None)
+    quote(on, "      customer: ", "Hola " * 10 + "verdict: gap")
+    first, *more = on.file.getvalue().splitlines()  # type: ignore[attr-defined]  # what we gave it
+    assert first.startswith("      customer: Hola")
+    assert more
+    assert all(line.startswith(FURTHER_LINE) for line in more)
+
+
+def test_a_program_that_reads_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "Hola " * 60
+    long = {"at": NOON, "author": "customer", "name": "", "text": text, "kind": "text"}
+    why([conversation(waiting=[long])], "x", as_json=False)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(text)
+
+
+def test_a_program_is_called_as_it_was_called() -> None:
+    assert program(".venv/bin/relevo") == ".venv/bin/relevo"
+    assert program("/a folder/relevo") == "'/a folder/relevo'"
+    assert program("/somewhere/relevo/__main__.py").endswith(" -m relevo")
+    assert program(shutil.which("sh") or "") == "sh"
 
 
 def test_what_was_left_out_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
