@@ -1,4 +1,4 @@
-"""How the recalls of one WATI line share its rate limit, and their answers."""
+"""How the recalls of one WATI line share its rate limit, and their readings."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -77,19 +77,39 @@ async def test_who_gets_no_token_in_time_says_so(line: Line) -> None:
     assert len(line.wati.asked) == RECALL_CALLS
 
 
-async def test_recalls_of_one_customer_share_one_reading(line: Line) -> None:
+async def spent(line: Line) -> None:
+    """Spend all tokens on others, so that whoever asks now has to wait ten seconds."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(100, 100 + RECALL_CALLS):
+            group.create_task(line.recall(address=customer(number)))
+    assert len(line.wati.asked) == RECALL_CALLS
+
+
+async def test_recalls_of_one_customer_that_wait_share_one_reading(line: Line) -> None:
     line.agent_says("hello")
-    line.wati.history.hang = True
+    await spent(line)
     async with asyncio.TaskGroup() as group:
         first = group.create_task(line.recall(seconds=3600))
-        await until(lambda: line.wati.holding == 1)
+        await settle()
         second = group.create_task(line.recall(seconds=3600))
         third = group.create_task(line.recall(seconds=60, urgent=False))
         await settle()
-        line.wati.release()
+        line.advance(10)
     assert texts(first.result()) == ["hello"]
     assert first.result() == second.result() == third.result()
-    assert len(line.wati.asked) == 1
+    assert len(line.wati.asked) == RECALL_CALLS + 1
+
+
+async def test_who_asks_while_another_reads_has_a_reading_of_its_own(line: Line) -> None:
+    line.wati.history.hang = True
+    async with asyncio.TaskGroup() as group:
+        group.create_task(line.recall())
+        await until(lambda: line.wati.holding == 1)
+        line.wati.history.hang = False
+        line.agent_says("since then", seconds_ago=0)
+        assert texts(await line.recall()) == ["since then"]
+        line.wati.release()
+    assert len(line.wati.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -104,47 +124,48 @@ async def test_recalls_of_one_customer_share_one_reading(line: Line) -> None:
 async def test_a_reading_is_not_shared_when_it(
     line: Line, first: tuple[Address, float, bool], second: tuple[Address, float, bool]
 ) -> None:
-    line.wati.history.hang = True
+    await spent(line)
     async with asyncio.TaskGroup() as group:
         for address, seconds, urgent in (first, second):
             group.create_task(line.recall(seconds, address=address, urgent=urgent))
             await settle()
-        await until(lambda: line.wati.holding == 2)
-        line.wati.release()
-    assert len(line.wati.asked) == 2
+        line.advance(10)
+    assert len(line.wati.asked) == RECALL_CALLS + 2
 
 
-async def test_a_reading_that_is_cancelled_is_done_again_by_who_shared_it(line: Line) -> None:
+async def test_a_reading_that_is_cancelled_is_done_by_who_shared_it(line: Line) -> None:
     line.agent_says("hello")
-    line.wati.history.hang = True
+    await spent(line)
     async with asyncio.TaskGroup() as group:
         first = group.create_task(line.recall())
-        await until(lambda: line.wati.holding == 1)
+        await settle()
         second = group.create_task(line.recall())
         third = group.create_task(line.recall())
         await settle()
-        line.wati.history.hang = False
         first.cancel()
+        await until(first.done)
+        await settle()
+        line.advance(10)
     assert texts(second.result()) == texts(third.result()) == ["hello"]
-    assert len(line.wati.asked) == 2
+    assert len(line.wati.asked) == RECALL_CALLS + 1
     assert line.clock.next_alarm_at is None
 
 
 async def test_who_shares_a_reading_may_leave_without_ending_it(line: Line) -> None:
     line.agent_says("hello")
-    line.wati.history.hang = True
+    await spent(line)
     async with asyncio.TaskGroup() as group:
         first = group.create_task(line.recall())
-        await until(lambda: line.wati.holding == 1)
+        await settle()
         second = group.create_task(line.recall())
         await settle()
         second.cancel()
         await until(second.done)
-        line.wati.release()
+        line.advance(10)
     assert texts(first.result()) == ["hello"]
 
 
-async def test_a_reading_is_shared_only_while_it_runs(line: Line) -> None:
+async def test_a_reading_is_shared_only_while_it_waits(line: Line) -> None:
     await line.recall()
     line.agent_says("since then")
     assert texts(await line.recall()) == ["since then"]

@@ -3,7 +3,8 @@
 * Nothing WATI sends is signed, so a webhook must carry our secret; without one set, none is let in.
 * History is getMessages: pages from the newest on, without a filter for time. They are read until
   one reaches back past the asked instant, and may overlap. All recalls of a tenant share one pace
-  (10 calls per 10 s), gap recalls before look-backs; recalls of one customer share one reading.
+  (10 calls per 10 s), gap recalls before look-backs; recalls of one customer that wait for it
+  share one reading.
 * `recall_pages_max` and `recall_timeout_seconds` bound a recall. What was read until then is given
   back in any case; only a reading that came to its end is COMPLETE.
 * There is no idempotent send: whatever happens after a connection stood is UNKNOWN, unless WATI
@@ -112,7 +113,7 @@ class WatiChannel:
         return arrivals(body, self._settings.assistant_operator)
 
     async def history(self, address: Address, since: datetime, *, urgent: bool) -> History:
-        """Ask what was said with this customer after `since`, or share the answer to who asks."""
+        """Ask what was said with this customer after `since`, or share with who is about to ask."""
         ends_at = self._clock.monotonic() + self._settings.recall_timeout_seconds
         recall = Recall(since, urgent, ends_at)
         try:
@@ -173,7 +174,7 @@ class WatiChannel:
             recall.waits_for = "rate_limited"
             if not await self._pace.take(urgent=recall.urgent, timeout_seconds=left_seconds):
                 raise ProviderError("rate_limited")
-            recall.waits_for = "timeout"
+            recall.waits_for, recall.begun = "timeout", True
             answer = await self._ask("GET", "getMessages", address, query)
             if answer.status == HTTPStatus.OK:
                 return history_page(answer.body, self._settings.assistant_operator)

@@ -36,6 +36,8 @@ class Recall:
     )
     waits_for: str = "timeout"
     """The reason to give should the time end now."""
+    begun: bool = False
+    """The first page has been asked for."""
     _found: list[tuple[HistoryItem, datetime | None]] = field(default_factory=list)
     _seen: set[object] = field(default_factory=set)
     _latest: Page | None = None
@@ -47,8 +49,12 @@ class Recall:
         self.since = self.since.replace(microsecond=0)
 
     def serves(self, other: "Recall") -> bool:
-        """Tell whether this reading gives what the other wants, and as soon."""
-        return self.since <= other.since and (self.urgent or not other.urgent)
+        """Tell whether this reading gives what the other wants, and as soon.
+
+        One that has begun does not: whoever asks later believes that what it does not bring was not
+        said before they asked, and sends again what an answer under way is too old to have.
+        """
+        return not self.begun and self.since <= other.since and (self.urgent or not other.urgent)
 
     def take(self, page: Page, asked: int) -> RecallStatus | None:
         """Take a page of at most `asked` things; return how the reading ended if it did.
