@@ -16,6 +16,7 @@ OTHER_NAMES = {
     "no-common-id": {"whatsapp_ids": False, "webhook_ids": False},
 }
 """How a history may name what the webhooks of the same messages name otherwise."""
+SLOW_SEND_SECONDS = 4
 RECALLING = ["01", "02", "03", "04", "05", "06", "13", "14", "15", "16", "17", "20"]
 """The scenarios in which ids decide: something is recalled, or must not be."""
 
@@ -45,12 +46,23 @@ async def test_it_does_whatever_the_history_calls_a_message(
     await told(number, index, database, tmp_path, OTHER_NAMES[names])
 
 
+@pytest.mark.parametrize(("number", "index"), customers(RECALLING))
+async def test_it_does_if_the_answer_to_a_send_is_slow(
+    number: str, index: int, database: DatabaseUrls, tmp_path: Path
+) -> None:
+    """Nothing but its words tells then that a reply in the history is ours."""
+    names = OTHER_NAMES["no-common-id"]
+    await told(number, index, database, tmp_path, names, send_seconds=SLOW_SEND_SECONDS)
+
+
 async def told(
     number: str,
     index: int,
     database: DatabaseUrls,
     folder: Path,
     manners: Mapping[str, bool] | None = None,
+    *,
+    send_seconds: float = 0,
 ) -> None:
     """Let a timeline happen, with a history of these manners, and expect what it expects."""
     story = scenario(number)
@@ -59,6 +71,8 @@ async def told(
     async with House(database, folder, starts_at, **story.settings) as house:
         for name, value in (manners or {}).items():
             setattr(house.wati.history, name, value)
+        if send_seconds:
+            house.wati.before_send_answer = lambda: house.hold(send_seconds)
         teller = Storyteller(house, script)
         await teller.prepare()
         await teller.tell()

@@ -180,9 +180,10 @@ class FakeWati:
         self.asked: list[Asked] = []
         self.before_page: Callable[[int], None] | None = None
         """Called with the page number before it is made: something may arrive between two pages."""
+        self.before_send_answer: Callable[[], Awaitable[None]] | None = None
+        """Awaited when a text has left and its sender has not heard of it yet."""
         self.base_url = ""
-        self.open_requests = 0
-        self.holding = 0
+        self.open_requests = self.holding = 0
         self._clock = clock
         self._numbers = itertools.count(1)
         self._said: defaultdict[str, list[Said]] = defaultdict(list)
@@ -321,15 +322,14 @@ class FakeWati:
     async def _send(self, request: web.Request) -> web.StreamResponse:
         manners = self._next_sendings.popleft() if self._next_sendings else self.sending
         phone, query = _phone_of(request.match_info["target"]), request.query
-        text, local_id, now = (
-            query["messageText"],
-            query.get("localMessageId", ""),
-            self._clock.now(),
-        )
+        text, local_id = query["messageText"], query.get("localMessageId", "")
+        now = self._clock.now()
         ours: dict[str, Any] = {"name": self.api_operator, "local_id": local_id}
         said = self.say(phone, "api", text, now, hidden=not manners.recorded, **ours)
         if manners.recorded:
             self.sends.append(Sent(phone, text, local_id, now, said))
+        if self.before_send_answer is not None:
+            await self.before_send_answer()
         if manners.hang:
             await self._hold()
         if manners.drop and request.transport is not None:
