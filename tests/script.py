@@ -41,7 +41,8 @@ from relevo.states import State, Step
 from relevo.transitions import TRANSITIONS
 from relevo.turns import Conversation, Marks, RecallStatus, Rules, Turn
 from relevo.writes import Writes
-from tests.fakes.book import Book, Thread
+from tests.fakes.book import Book
+from tests.fakes.thread import Thread
 
 PHONE = "+50370000001"
 ADDRESSES = (Address("phone", PHONE),)

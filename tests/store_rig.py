@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 
+from relevo.actors.ports import Journal
 from relevo.messages import (
     Address,
     Arrival,
     Author,
     ConversationKey,
     Delivery,
+    Fate,
     InboundMessage,
     Receipt,
 )
@@ -106,6 +109,34 @@ class Desk:
                 "INSERT INTO untold SELECT $1, min(id), $2, 'context', $3 FROM conversation",
                 *(BUSINESS, message_id, NOON),
             )
+
+
+class PostgresStores:
+    """A desk as the stories of a journal take it."""
+
+    def __init__(self, store: Desk) -> None:
+        self._store = store
+        self.journal: Journal = store.journal
+        self.line = LINE
+        self.now: datetime = NOON
+
+    async def deliver(self, phone: str, message: InboundMessage) -> ConversationKey:
+        told = replace(message, addresses=(Address("phone", phone),))
+        await self._store.inbox.deliver(Delivery(BUSINESS, LINE, (told,), b"{}", self.now))
+        found = await self._store.value(
+            "SELECT conversation_id FROM address WHERE kind = 'phone' AND value = $1", phone
+        )
+        return ConversationKey(BUSINESS, found)
+
+    async def fates(self) -> dict[int, Fate]:
+        rows = await self._store.rows(
+            "SELECT id, fate FROM message WHERE author = 'customer' AND source = 'webhook'"
+        )
+        return {row["id"]: Fate(row["fate"]) for row in rows}
+
+    async def open_dead_letters(self) -> set[int]:
+        rows = await self._store.rows("SELECT turn_id FROM dead_letter WHERE closed_at IS NULL")
+        return {row["turn_id"] for row in rows}
 
 
 @asynccontextmanager

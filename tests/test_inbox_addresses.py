@@ -149,7 +149,13 @@ async def test_a_contact_that_the_provider_calls_new_is_marked(store: Desk, know
     if known:
         await store.deliver(said("Hola", addresses=BOTH[:1]))
     await store.deliver(said("Otro", addresses=phone(2)))
+    before = await store.value("SELECT sum(version)::int FROM conversation")
+    store.woken.clear()
     await store.deliver(NewContact(BOTH), NewContact(BOTH))
+    await store.deliver(NewContact(BOTH))
+    # Once: memory, which may have read a first message already, has to hear of it.
+    assert await store.value("SELECT sum(version)::int FROM conversation") == before + 1
+    assert len(store.woken) == 1
     rows = await store.rows("SELECT canonical_key, new_contact FROM conversation")
     assert {row["canonical_key"]: row["new_contact"] for row in rows} == {
         f"phone:hotel:{PHONE}": True,

@@ -99,7 +99,7 @@ async def test_the_placeholder_is_the_role_of_the_app_whatever_its_name(
     await owner.execute('CREATE ROLE "An odd ""role"""')
     up = "CREATE TABLE seen (n int);\nGRANT INSERT ON seen TO {{app_role}};\n"
     sql = pair(tmp_path, up, "DROP TABLE seen;\n")
-    await migrate(database.owner_url, 'An odd "role"', sql=sql)
+    await migrate(database.owner_url, 'An odd "role"', target="0001", sql=sql)
     allowed = await owner.fetchval(
         "SELECT has_table_privilege($1::text, 'seen', 'INSERT')", 'An odd "role"'
     )

@@ -145,11 +145,15 @@ async def test_ingest_and_sweep_cannot_read_what_was_said(two: DatabaseUrls) -> 
     assert readable["relevo_sweep"] == {
         "untold": {"business_id", "conversation_id", "state", "received_at"},
         "turn": {"business_id", "conversation_id", "stage"},
+        "channel": {"business_id", "id"},
     }
     ingest = readable["relevo_ingest"]
     assert ingest["message"].isdisjoint({"body", "media", "author_name", "address_value"})
-    assert ingest["conversation"] == {"business_id", "id", "canonical_key", "version"}
-    assert ingest.keys().isdisjoint({"turn", "outbox", "dead_letter", "quarantine"})
+    assert ingest["conversation"] == {
+        *("business_id", "id", "canonical_key", "version", "new_contact")
+    }
+    assert ingest["outbox"] == {"business_id", "message_id", "state"}
+    assert ingest.keys().isdisjoint({"turn", "dead_letter", "quarantine"})
     for role in ("relevo_ingest", "relevo_sweep"):
         async with Tenant(two, role, MINE) as tenant:
             assert await tenant.refuses("SELECT body FROM message")

@@ -144,9 +144,10 @@ class Inbox:
         """Say what became of each, and wake at once: a later statement's failure undoes nothing."""
         for row in rows:
             item = placed[row["ordinal"]]
+            if row["conversation_id"] is not None:  # it has something new; perhaps only an echo
+                self._wake(ConversationKey(item.business_id, row["conversation_id"]))
             if row["outcome"] in {"stored", "revived"}:
                 receipts[item.owner].stored.append(item.message)
-                self._wake(ConversationKey(item.business_id, row["conversation_id"]))
             elif row["outcome"] == "duplicate" and not _stored_before(item, receipts):
                 receipts[item.owner].duplicates += 1
 
@@ -171,9 +172,10 @@ class Inbox:
         met = self._placer.contacts(deliveries)
         await self._meet(connection, met)
         reach = sorted({(item.business_id, *address) for item in met for address in item.addresses})
-        await connection.execute(
+        greeted = await connection.fetch(
             self._sql["greet"], *(list(column) for column in zip(*reach, strict=True))
         )
+        self._wake_all(greeted)
 
     async def _note_statuses(
         self, connection: "Connection", deliveries: Sequence[Delivery]
@@ -188,9 +190,14 @@ class Inbox:
             }
         )
         if news:
-            await connection.execute(
+            resolved = await connection.fetch(
                 self._sql["note_statuses"], *(list(column) for column in zip(*news, strict=True))
             )
+            self._wake_all(resolved)
+
+    def _wake_all(self, rows: "list[asyncpg.Record]") -> None:
+        for row in rows:
+            self._wake(ConversationKey(row["business_id"], row["id"]))
 
     async def _set_aside(
         self,

@@ -142,15 +142,27 @@ WITH item AS (
             AND u.conversation_id = m.conversation_id AND u.message_id = m.id
     WHERE u.state = 'context' AND m.source = 'history' AND m.author = 'customer'
         AND item.author = 'customer'
+), echoed AS (
+    -- The echo of a send of ours that has not ended proves that the provider has it.
+    SELECT DISTINCT item.ordinal, m.business_id, m.conversation_id, m.id
+    FROM known
+        JOIN item USING (ordinal)
+        JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
+        JOIN outbox AS o ON o.business_id = m.business_id AND o.message_id = m.id
+    WHERE item.author <> 'customer' AND m.source = 'turn' AND m.status = ''
+        AND o.state IN ('pending', 'sending', 'unknown')
 ), forbidding AS (
     -- Whatever can forbid a reply raises the version, in the order in which commits lock. So does
-    -- what is unread again: an answer that is being committed would mark it as told.
+    -- what is unread again, for an answer that is being committed would mark it as told, and what
+    -- resolves a doubt, for memory would go on doubting.
     SELECT c.business_id, c.id
     FROM conversation AS c
     WHERE (c.business_id, c.id) IN (
         SELECT business_id, conversation_id FROM fresh WHERE author IN ('agent', 'unknown')
         UNION ALL
-        SELECT business_id, conversation_id FROM revivable)
+        SELECT business_id, conversation_id FROM revivable
+        UNION ALL
+        SELECT business_id, conversation_id FROM echoed)
     ORDER BY c.business_id, c.id
     FOR NO KEY UPDATE
 ), raised AS (
@@ -164,6 +176,17 @@ WITH item AS (
     WHERE u.business_id = r.business_id AND u.conversation_id = r.conversation_id
         AND u.message_id = r.message_id AND u.state = 'context'
     RETURNING r.ordinal, u.business_id, u.conversation_id, u.message_id, u.received_at
+), proven AS (
+    UPDATE message AS m SET status = 'sent'
+    FROM (
+        SELECT own.business_id, own.id
+        FROM echoed AS e
+            JOIN forbidding AS f ON f.business_id = e.business_id AND f.id = e.conversation_id
+            JOIN message AS own ON own.business_id = e.business_id AND own.id = e.id
+        ORDER BY own.business_id, own.id
+        FOR NO KEY UPDATE OF own
+    ) AS locked
+    WHERE m.business_id = locked.business_id AND m.id = locked.id AND m.status = ''
 ), seen AS (
     UPDATE message AS m
     SET source = 'webhook', fate = 'in_flight', received_at = revived.received_at
@@ -182,7 +205,8 @@ WITH item AS (
         DO UPDATE SET messages = accepted.messages + EXCLUDED.messages
 )
 SELECT item.ordinal,
-    coalesce(fresh.conversation_id, revived.conversation_id) AS conversation_id,
+    coalesce(fresh.conversation_id, revived.conversation_id, echoed.conversation_id)
+        AS conversation_id,
     CASE
         WHEN fresh.id IS NOT NULL THEN 'stored'
         WHEN revived.ordinal IS NOT NULL THEN 'revived'
@@ -192,12 +216,14 @@ SELECT item.ordinal,
 FROM item
     LEFT JOIN fresh USING (ordinal)
     LEFT JOIN revived USING (ordinal)
+    LEFT JOIN echoed USING (ordinal)
     LEFT JOIN known USING (ordinal)
     LEFT JOIN numbered USING (ordinal);
 
 -- name: greet
--- Contacts that the provider calls new: there is no history to look back at.
-UPDATE conversation AS c SET new_contact = true
+-- Contacts that the provider calls new: there is no history to look back at. Memory has to hear of
+-- it too, which may have read the rows of a first message already, so the version is raised.
+UPDATE conversation AS c SET new_contact = true, version = c.version + 1
 FROM (
     SELECT locked.business_id, locked.id FROM conversation AS locked
     WHERE (locked.business_id, locked.id) IN (
@@ -208,11 +234,14 @@ FROM (
     ORDER BY locked.business_id, locked.id
     FOR NO KEY UPDATE
 ) AS found
-WHERE c.business_id = found.business_id AND c.id = found.id;
+WHERE c.business_id = found.business_id AND c.id = found.id AND NOT c.new_contact
+RETURNING c.business_id, c.id;
 
 -- name: note_statuses
--- Monotone: a late lower status changes nothing. Takes no version. Rows are locked in the order in
--- which turn commits lock them, whatever the plan.
+-- Monotone: a late lower status changes nothing. Takes no version, but for a send that has not ended:
+-- the first status proves that the provider has it, and whoever doubts it has to hear of that.
+-- Rows are locked in the order in which turn commits lock them, conversations before messages,
+-- whatever the plan.
 WITH news AS (
     SELECT DISTINCT ON (k.business_id, k.message_id) k.business_id, k.message_id, t.status
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
@@ -220,17 +249,34 @@ WITH news AS (
         JOIN message_key AS k USING (business_id, channel_id, key)
     ORDER BY k.business_id, k.message_id,
         array_position(ARRAY['sent', 'delivered', 'read', 'failed'], t.status) DESC
+), resolving AS (
+    SELECT c.business_id, c.id FROM conversation AS c
+    WHERE (c.business_id, c.id) IN (
+        SELECT m.business_id, m.conversation_id
+        FROM news
+            JOIN message AS m ON m.business_id = news.business_id AND m.id = news.message_id
+            JOIN outbox AS o ON o.business_id = m.business_id AND o.message_id = m.id
+        WHERE news.status <> 'failed' AND m.source = 'turn' AND m.status = ''
+            AND o.state IN ('pending', 'sending', 'unknown'))
+    ORDER BY c.business_id, c.id
+    FOR NO KEY UPDATE
+), raised AS (
+    UPDATE conversation AS c SET version = c.version + 1
+    FROM resolving AS r WHERE c.business_id = r.business_id AND c.id = r.id
 ), locked AS (
     SELECT m.business_id, m.id AS message_id FROM message AS m
     WHERE (m.business_id, m.id) IN (SELECT business_id, message_id FROM news)
+        AND (SELECT count(*) FROM resolving) >= 0
     ORDER BY m.business_id, m.id
     FOR NO KEY UPDATE
+), noted AS (
+    UPDATE message AS m SET status = news.status
+    FROM news JOIN locked USING (business_id, message_id)
+    WHERE m.business_id = news.business_id AND m.id = news.message_id
+        AND coalesce(array_position(ARRAY['sent', 'delivered', 'read', 'failed'], m.status), 0)
+            < array_position(ARRAY['sent', 'delivered', 'read', 'failed'], news.status)
 )
-UPDATE message AS m SET status = news.status
-FROM news JOIN locked USING (business_id, message_id)
-WHERE m.business_id = news.business_id AND m.id = news.message_id
-    AND coalesce(array_position(ARRAY['sent', 'delivered', 'read', 'failed'], m.status), 0)
-        < array_position(ARRAY['sent', 'delivered', 'read', 'failed'], news.status);
+SELECT business_id, id FROM resolving;
 
 -- name: set_aside
 -- What was delivered and cannot be read or stored: kept raw.

@@ -1,0 +1,42 @@
+"""One conversation of the book."""
+
+from dataclasses import dataclass, field, replace
+
+from relevo.messages import Fate, Message, Untold
+from relevo.turns import PARTS_TERMINAL, Conversation, Part, Stage, Turn
+from relevo.writes import DeadLetter
+
+
+@dataclass(slots=True)
+class Thread:
+    """Everything of one conversation. Messages carry neither keys nor `untold`: see beside."""
+
+    conversation: Conversation
+    messages: dict[int, Message] = field(default_factory=dict)
+    untold: dict[int, Untold] = field(default_factory=dict)
+    fates: dict[int, Fate] = field(default_factory=dict)
+    turns: dict[int, Turn] = field(default_factory=dict)
+    parts: dict[int, Part] = field(default_factory=dict)
+    dead_letters: dict[int, DeadLetter] = field(default_factory=dict)
+    superseded: set[int] = field(default_factory=set)
+    echoed: set[int] = field(default_factory=set)
+    """Parts whose echo has come, while they had not ended."""
+    accepted: int = 0
+    """Customer messages taken from webhooks, twins not counted."""
+
+    @property
+    def open_turn(self) -> Turn | None:
+        """Return the turn that has not ended."""
+        return next((t for t in self.turns.values() if t.stage is not Stage.ENDED), None)
+
+    def hear_echo(self, message_id: int) -> None:
+        """Raise the version at the first echo of a part that has not ended."""
+        part = self.parts.get(message_id)
+        if part is None or part.state in PARTS_TERMINAL or message_id in self.echoed:
+            return
+        self.echoed.add(message_id)
+        self.raise_version()
+
+    def raise_version(self) -> None:
+        """Have memory notice: what it decided on is not all any more."""
+        self.conversation = replace(self.conversation, version=self.conversation.version + 1)
