@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
+from relevo.ai_conversations import AiConversation
 from relevo.effects import Effect
 from relevo.errors import StoreUnavailableError
 from relevo.messages import Address, ConversationKey, Message
@@ -104,12 +105,12 @@ class Ai:
         self.answered: Answer | NoAnswer | None = None
         self._trace = trace
 
-    async def ensure(self, seed: Prompt) -> str | NoAnswer:
+    async def ensure(self, seed: Prompt) -> AiConversation | NoAnswer:
         del seed
         self._trace.append("ensure")
         self.ensured += 1
         await self.ensuring.through()
-        return f"conv_{self.ensured}"
+        return AiConversation(f"conv_{self.ensured}")
 
     async def answer(self, ai_conversation: str | None, prompt: Prompt) -> Answer | NoAnswer:
         del ai_conversation

@@ -247,12 +247,13 @@ async def test_a_failure_is_a_kind_and_a_word_after_one_call(
     "refused", [None, "", PHONE, "50370000246", "conv_", "conv_a b", "conv_a\n", "CONV_a", "conv_é"]
 )
 async def test_an_invalid_conversation_is_refused_without_a_call(
-    fake: FakeOpenAI, assistant: Assistant, refused: str | None
+    fake: FakeOpenAI, assistant: Assistant, refused: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     failure = await assistant.answer(refused, HELLO)
 
     assert failure == NoAnswer(UNUSABLE, "conversation_invalid")
     assert fake.requests == []
+    assert refusal(caplog) in {"missing", "wrong_prefix", "wrong_characters"}
 
 
 async def test_a_conversation_that_is_gone_is_missing(assistant: Assistant) -> None:
@@ -263,13 +264,23 @@ async def test_a_conversation_that_is_gone_is_missing(assistant: Assistant) -> N
 
 @pytest.mark.parametrize("made", [None, 7, PHONE, "conv_", "resp_1", "conv_1\n"])
 async def test_an_invalid_id_from_the_server_is_never_handed_on(
-    fake: FakeOpenAI, assistant: Assistant, made: object
+    fake: FakeOpenAI, assistant: Assistant, made: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.conversation_faults.append(fakes.raw(orjson.dumps({"id": made})))
 
     refused = await assistant.ensure(EMPTY)
 
     assert refused == NoAnswer(PERMANENT, "conversation_id_refused")
+    assert refusal(caplog) in {"missing", "not_text", "wrong_prefix", "wrong_characters"}
+
+
+def refusal(caplog: pytest.LogCaptureFixture) -> str:
+    """Return the reason that was logged, once, with the business and nothing of the id."""
+    lines = [record.getMessage() for record in caplog.records]
+    [line] = [line for line in lines if line.startswith("conversation_id_refused")]
+    event, reason, rest = line.split(" ", 2)
+    assert (event, rest) == ("conversation_id_refused:", "(business hotel)")
+    return reason
 
 
 @pytest.mark.parametrize(

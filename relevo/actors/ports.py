@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from relevo.ai_conversations import AiConversation
 from relevo.effects import Effect
 from relevo.messages import Address, ConversationKey, Message
 from relevo.outcomes import Accepted, Answer, History, NoAnswer, NotAccepted, Prompt
@@ -67,7 +68,7 @@ class Channel(Protocol):
 class Assistant(Protocol):
     """An AI behind one door."""
 
-    async def ensure(self, seed: Prompt) -> str | NoAnswer:
+    async def ensure(self, seed: Prompt) -> AiConversation | NoAnswer:
         """Make a conversation that already holds `seed.thread`, and return its id."""
 
     async def answer(self, ai_conversation: str | None, prompt: Prompt) -> Answer | NoAnswer:

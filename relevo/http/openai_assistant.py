@@ -14,6 +14,7 @@ Facts about the API: openai 3.52.0 and https://platform.openai.com/docs/api-refe
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from typing import Any, Final, Literal
 import httpx2
 from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
 
+from relevo.ai_conversations import AiConversation, RefusedIdError
 from relevo.events import AnswerFailure
 from relevo.http.openai_failures import (
     CONVERSATION_INVALID,
@@ -34,6 +36,8 @@ from relevo.http.openai_failures import (
 from relevo.outcomes import Answer, NoAnswer, Prompt, PromptItem
 from relevo.turns import Cost
 
+LOG = logging.getLogger(__name__)
+
 SEED_ITEMS_MAX: Final = 20
 """The API takes no more items when a conversation is made."""
 ENSURE_TIMEOUT_SECONDS_MAX: Final = 30.0
@@ -44,7 +48,6 @@ KEEPALIVE_SECONDS: Final = 30.0
 TOKENS_MAX: Final = 2**31 - 1
 """A count above this is nonsense, and would not fit its column."""
 
-_CONVERSATION_ID: Final = re.compile(r"conv_[A-Za-z0-9_-]{1,200}")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
 
 
@@ -68,7 +71,7 @@ class OpenAIAssistant:
         self._settings = settings
         self._client = client
 
-    async def ensure(self, seed: Prompt) -> str | NoAnswer:
+    async def ensure(self, seed: Prompt) -> AiConversation | NoAnswer:
         """Make a conversation that holds the newest of `seed.thread`, and return its valid id.
 
         An outcome that stays unknown is TRANSIENT: a conversation that nobody uses does no harm.
@@ -80,10 +83,8 @@ class OpenAIAssistant:
         reply = await self._post("/conversations", body, timeout_seconds)
         if isinstance(reply, NoAnswer):
             return without_conversation(reply)
-        ai_conversation = reply.get("id")
-        if not _is_conversation_id(ai_conversation):
-            return NoAnswer(AnswerFailure.PERMANENT, "conversation_id_refused")
-        return str(ai_conversation)
+        made = self._taken(reply.get("id"))
+        return made or NoAnswer(AnswerFailure.PERMANENT, "conversation_id_refused")
 
     async def answer(self, ai_conversation: str | None, prompt: Prompt) -> Answer | NoAnswer:
         """Answer a turn, in its conversation if the AI keeps one. Never raises for the AI."""
@@ -91,7 +92,7 @@ class OpenAIAssistant:
             local = {"input": _items((*prompt.thread, *prompt.items)), "store": False}
             answer = await self._respond(local)
             return without_conversation(answer) if isinstance(answer, NoAnswer) else answer
-        if not _is_conversation_id(ai_conversation):
+        if self._taken(ai_conversation) is None:
             return CONVERSATION_INVALID
         return await self._respond(
             {"conversation": ai_conversation, "input": _items(prompt.items), "store": True}
@@ -124,6 +125,15 @@ class OpenAIAssistant:
             return classify(error)
         # A 200 that is not JSON comes back as a str, `null` as None.
         return reply if isinstance(reply, dict) else UNREADABLE
+
+    def _taken(self, ai_conversation: object) -> AiConversation | None:
+        """Return an id that is one; log another's reason, and nothing of it: it may be a phone."""
+        try:
+            return AiConversation(ai_conversation)
+        except RefusedIdError as refused:
+            business_id = self._settings.business_id
+            LOG.warning("conversation_id_refused: %s (business %s)", refused, business_id)
+            return None
 
     def _metadata(self) -> dict[str, str]:
         business_id = self._settings.business_id
@@ -159,10 +169,6 @@ def open_client(settings: OpenAISettings) -> AsyncOpenAI:
 
 def _items(items: Sequence[PromptItem]) -> list[dict[str, str]]:
     return [{"type": "message", "role": item.role, "content": item.content} for item in items]
-
-
-def _is_conversation_id(value: object) -> bool:
-    return isinstance(value, str) and _CONVERSATION_ID.fullmatch(value) is not None
 
 
 def _read(reply: dict[str, Any]) -> Answer | NoAnswer:
