@@ -80,8 +80,9 @@ class SandboxPage:
         switch = self.page.get_by_role("switch", name="Agent webhooks")
         if await switch.is_checked() is not on:
             await self.page.get_by_text("Agent webhooks", exact=True).click()
-        state = "On: Relevo hears of agents" if on else "Off: only the history knows"
-        await self._soon(self.page.locator("#agent-webhooks-text")).to_have_text(state)
+        state = "agents and automation are heard" if on else "agents and automation go unheard"
+        told = self.page.locator("#agent-webhooks-text")
+        await self._soon(told).to_have_text(f"{'On' if on else 'Off'}: {state}")
 
     async def send_greeting(self) -> None:
         """Let the automation greet."""

@@ -40,6 +40,8 @@ async def test_a_reply_takes_the_agents_words_into_account(
 
 async def play(url: str) -> None:
     async with browser() as chromium, sandbox_page(chromium, url) as page:
+        icon = await page.page.request.get(f"{url}/favicon.ico")
+        assert (icon.status, icon.headers["server"]) == (204, "relevo")
         await page.write_as_customer("Quisiera una mesa para dos")
         await page.wait_for_reply("first_contact")
         await page.set_agent_webhooks(False)

@@ -36,13 +36,43 @@ async def test_a_form_of_another_site_cannot_write(server: SandboxServer, path: 
         return  # the provider's own API is no page's: the secret is enough
     for site in ("cross-site", "same-site"):
         status, answer = await server.post(url, body, Sec_Fetch_Site=site)
-        assert (status, answer) == (403, {"error": "other_site"})
+        assert (status, answer["error"]) == (403, "other_site")
     assert server.provider.thread(PHONE) == ()
     assert server.provider.agent_webhooks
     assert len(server.provider.customers()) == 1
     for site in ("same-origin", "none"):
         status, _ = await server.post(url, body, Sec_Fetch_Site=site)
         assert status == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null", ""])
+async def test_a_page_of_another_origin_cannot_write(server: SandboxServer, origin: str) -> None:
+    status, answer = await server.post(
+        "/sandbox/api/customer", {"phone": PHONE, "text": "hello"}, Origin=origin
+    )
+    assert (status, answer["error"]) == (403, "other_site")
+    assert answer["why"].startswith("This did not come from the sandbox's own page")
+    assert server.provider.thread(PHONE) == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("localhost:8080", 200),
+        ("[::1]:8080", 200),
+        ("192.168.1.5:8080", 200),
+        ("Sandbox.Example:8080", 200),
+        ("pointed-here.example:8080", 403),
+        ("[::1", 403),
+    ],
+)
+async def test_a_foreign_name_pointed_at_us_cannot_write(host: str, status: int) -> None:
+    async with sandbox_server(page=replace(PAGE, host="sandbox.example")) as server:
+        body = {"phone": PHONE, "text": "hello"}
+        url = "/sandbox/api/customer"
+        assert (await server.post(url, body, Host=host, Origin=f"http://{host}"))[0] == status
+        assert (await server.post(url, body, Host=host))[0] == 200  # no browser: it names no origin
 
 
 @pytest.mark.parametrize(
@@ -63,7 +93,7 @@ async def test_what_cannot_be_written_is_refused_with_a_word(
 
 
 async def test_the_page_and_its_files_are_fenced(server: SandboxServer) -> None:
-    for path in ("/sandbox", "/sandbox/sandbox.css", "/sandbox/sandbox.js"):
+    for path in ("/sandbox", "/sandbox/sandbox.css", "/sandbox/sandbox.js", "/sandbox/cards.js"):
         async with server.session.get(server.url + path) as response:
             policy = response.headers["Content-Security-Policy"]
             assert response.status == 200

@@ -200,4 +200,4 @@ async def test_the_rules_are_named_in_the_hint(chromium: Browser, server: Sandbo
     async with sandbox_page(chromium, server.url) as page:
         hint = page.page.get_by_label("What to try")
         await expect(hint).to_contain_text("Wait 20 s, write as the customer again")
-        await expect(hint).to_contain_text("A reply comes after 2 s of quiet.")
+        await expect(hint).to_contain_text("a reply after 2 s of quiet")

@@ -9,11 +9,14 @@
 """
 
 import asyncio
+import ipaddress
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
@@ -50,8 +53,10 @@ _FILES = {
     "/sandbox": ("sandbox.html", "text/html"),
     "/sandbox/sandbox.css": ("sandbox.css", "text/css"),
     "/sandbox/sandbox.js": ("sandbox.js", "text/javascript"),
+    "/sandbox/cards.js": ("cards.js", "text/javascript"),
 }
 _HEARTBEAT = b": still here\n\n"
+_OTHER_SITE = "This did not come from the sandbox's own page, opened at an address of this server."
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Explain = Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]]
@@ -74,24 +79,26 @@ class PageSettings:
     gap_seconds: float
     explain: Explain = nothing_to_explain
     heartbeat_seconds: float = 15
+    host: str = "localhost"  # the server's configured name; numeric addresses need no naming
 
 
 def sandbox_routes(provider: SandboxProvider, settings: PageSettings) -> list[web.RouteDef]:
     """Return every route of the sandbox, to be added to the server's app."""
     page = _Page(provider, settings)
+    own = partial(_same_site, settings.host)
     files = [web.get(path, _file(*name_and_kind)) for path, name_and_kind in _FILES.items()]
     return [
         *files,
-        web.get("/sandbox/events", _same_site(page.events)),
-        web.get("/sandbox/api/config", _same_site(page.config)),
-        web.get("/sandbox/api/customers", _same_site(page.customers)),
-        web.get("/sandbox/api/thread", _same_site(page.thread)),
-        web.get("/sandbox/api/why", _same_site(page.why)),
-        web.post("/sandbox/api/customers", _same_site(page.new_customer)),
-        web.post("/sandbox/api/customer", _same_site(page.customer)),
-        web.post("/sandbox/api/agent", _same_site(page.agent)),
-        web.post("/sandbox/api/greeting", _same_site(page.greeting)),
-        web.post("/sandbox/api/agent_webhooks", _same_site(page.agent_webhooks)),
+        web.get("/sandbox/events", own(page.events)),
+        web.get("/sandbox/api/config", own(page.config)),
+        web.get("/sandbox/api/customers", own(page.customers)),
+        web.get("/sandbox/api/thread", own(page.thread)),
+        web.get("/sandbox/api/why", own(page.why)),
+        web.post("/sandbox/api/customers", own(page.new_customer)),
+        web.post("/sandbox/api/customer", own(page.customer)),
+        web.post("/sandbox/api/agent", own(page.agent)),
+        web.post("/sandbox/api/greeting", own(page.greeting)),
+        web.post("/sandbox/api/agent_webhooks", own(page.agent_webhooks)),
         web.get("/sandbox/api/history", page.history),
         web.post("/sandbox/api/send", page.send),
     ]
@@ -269,15 +276,29 @@ def _file(name: str, kind: str) -> Handler:
     return serve
 
 
-def _same_site(handler: Handler) -> Handler:
+def _same_site(host: str, handler: Handler) -> Handler:
     """Refuse what a browser sends on behalf of another site; other programs name no site."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-            _refuse(web.HTTPForbidden, "other_site")
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        origin = request.headers.get("Origin")
+        if site not in ("same-origin", "none") or not _is_ours(origin, request.host, host):
+            _refuse(web.HTTPForbidden, "other_site", _OTHER_SITE)
         return await handler(request)
 
     return guarded
+
+
+def _is_ours(origin: str | None, asked: str, host: str) -> bool:
+    """A name that is not ours may have been pointed at us by its owner; a numeric host cannot."""
+    if origin is None:
+        return True
+    try:
+        if (name := urlsplit(f"//{asked}").hostname) not in ("localhost", host.lower()):
+            ipaddress.ip_address(name or "")
+    except ValueError:
+        return False
+    return origin.partition("://")[2].lower() == asked.lower()
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
@@ -304,8 +325,9 @@ def _text(fields: Mapping[str, Any]) -> str:
     return text
 
 
-def _refuse(refusal: type[web.HTTPClientError], word: str) -> NoReturn:
-    text = orjson.dumps({"error": word}).decode()
+def _refuse(refusal: type[web.HTTPClientError], word: str, sentence: str = "") -> NoReturn:
+    why = {"why": sentence} if sentence else {}
+    text = orjson.dumps({"error": word} | why).decode()
     raise refusal(text=text, content_type="application/json", headers=_HEADERS)
 
 

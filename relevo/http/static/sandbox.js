@@ -3,42 +3,23 @@
 // Everything is drawn from `state`; the server's events change it. When the line of events was lost,
 // all of it is read anew. Texts are set as text, never as HTML.
 
-const AUTHORS = { customer: "Customer", assistant: "AI", agent: "Agent", automation: "Automation" };
-const DELIVERIES = {
-  none: "",
-  off: "no webhook, only the history knows",
-  waiting: "webhook on its way",
-  delivered: "webhook delivered",
-  given_up: "webhook given up, only the history knows",
-};
-const VERDICTS = {
-  none: "No gap",
-  gap: "Gap",
-  first_contact: "First contact",
-};
-const RECALLS = {
-  complete: "History read",
-  failed: "History could not be read",
-  truncated: "History read in part",
-  unavailable: "No history there",
-};
-const OUTCOMES = {
-  answered: "Answered",
-  answered_by_human: "A colleague answered",
-  held: "Held",
-  no_reply: "Chose silence",
-  refused: "Refused",
-  failed: "Failed",
-  merged: "Merged",
-};
+import {
+  AUTHORS, deskBubble, element, phoneBubble, prettyPhone, seconds, turnCard, waitingCard,
+} from "/sandbox/cards.js";
+
 const WHY_EVERY_MS = 2000;
+const LISTEN_AGAIN_MS = 1000;
 const NEAR_END_PX = 80;
+const NEAR_LIMIT_CHARS = 200;
+const AWAY = "Relevo does not answer. Is it still running? "
+  + "The page goes on by itself when it is back.";
 
 const $ = (id) => document.getElementById(id);
 const state = {
   customers: new Map(), // phone -> {phone, name, last}, the latest first
   thread: new Map(), // id -> message of the selected customer
   arrived: new Map(), // what events brought while the thread was being asked for
+  turns: [], // of the selected customer, the latest first
   selected: null,
   settings: { quiet_seconds: 0, gap_seconds: 0 },
   clockAheadMs: 0, // the server's clock against ours
@@ -52,27 +33,38 @@ async function ask(path, body) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   };
-  const response = await fetch(path, options);
-  if (!response.ok) throw new Error(`The server answered ${response.status}.`);
-  return response.json();
+  const response = await fetch(path, options).catch(() => { throw new Error(AWAY); });
+  if (response.ok) return response.json();
+  const refusal = await response.json().catch(() => ({}));
+  throw new Error(`That did not work. ${refusal.why ?? `The server answered ${response.status}.`}`);
 }
 
 async function trying(work) {
   try {
     await work();
-    $("notice").hidden = true;
+    say("");
     return true;
   } catch (error) {
-    $("notice").textContent = `That did not work. ${error.message}`;
-    $("notice").hidden = false;
+    say(error.message);
     return false;
   }
 }
 
+function say(sentence) {
+  if ($("notice").textContent !== sentence) $("notice").textContent = sentence;
+  $("notice").hidden = !sentence;
+}
+
 function listen() {
   const events = new EventSource("/sandbox/events");
-  events.addEventListener("open", () => { live(true); trying(readAll); });
-  events.addEventListener("error", () => live(false));
+  let lost = 0;
+  events.addEventListener("open", () => { lost = 0; live(true); trying(readAll); });
+  events.addEventListener("error", () => {
+    live(false);
+    lost += 1;
+    if (lost > 1) say(AWAY); // once may be a line that was only cut
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, LISTEN_AGAIN_MS);
+  });
   events.addEventListener("message", (event) => take(JSON.parse(event.data)));
   events.addEventListener("agent_webhooks", (event) => drawSwitch(JSON.parse(event.data).on));
 }
@@ -128,32 +120,15 @@ function take(message) {
 
 // --- drawing ----------------------------------------------------------------------------------
 
-function element(tag, className, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...children);
-  return made;
-}
-
 function live(on) {
   $("live").dataset.state = on ? "live" : "away";
   $("live-text").textContent = on ? "Live" : "Reconnecting";
 }
 
-const time = (at) =>
-  new Date(at).toLocaleTimeString([], { timeStyle: "medium", hourCycle: "h23" });
-const prettyPhone = (phone) => phone.replace(/^\+1(\d{3})(\d{3})(\d{4})$/, "+1 $1 $2 $3");
-const seconds = (count) => {
-  const whole = Math.floor(count);
-  if (whole < 90) return `${whole} s`;
-  return whole < 5400 ? `${Math.round(whole / 60)} min` : `${Math.round(whole / 3600)} h`;
-};
-const counted = (count, one, many) => `${count} ${count === 1 ? one : many}`;
-
 function drawSwitch(on) {
   $("agent-webhooks").checked = on;
   $("agent-webhooks-text").textContent = on
-    ? "On: Relevo hears of agents" : "Off: only the history knows";
+    ? "On: agents and automation are heard" : "Off: agents and automation go unheard";
 }
 
 function drawCustomers() {
@@ -189,7 +164,7 @@ function drawThread() {
   $("phone-owner").textContent = customer.name;
   fill($("phone-chat"), messages, phoneBubble, "Say hello. The reply comes from Relevo.");
   fill($("desk-chat"), messages, deskBubble, `${customer.name} has not written yet.`);
-  drawSilence();
+  drawTimes();
 }
 
 // Touches only what has changed, so that a screen reader says new messages and nothing else.
@@ -214,35 +189,16 @@ function scrollToEnd() {
   for (const chat of document.querySelectorAll(".chat")) chat.scrollTop = chat.scrollHeight;
 }
 
-function phoneBubble(message) {
-  const bubble = element("article", "bubble",
-    element("p", "text", message.text),
-    element("p", "meta", time(message.at)));
-  bubble.dataset.side = message.side;
-  return bubble;
-}
-
-function deskBubble(message) {
-  const name = element("p", "author", element("span", "badge", AUTHORS[message.author]));
-  if (message.name && message.name !== AUTHORS[message.author]) name.append(message.name);
-  const meta = element("p", "meta", time(message.at));
-  if (DELIVERIES[message.delivery]) {
-    const delivery = element("span", "delivery", DELIVERIES[message.delivery]);
-    meta.append(delivery);
-  }
-  const bubble = element("article", "bubble", name, element("p", "text", message.text), meta);
-  bubble.dataset.side = message.side;
-  bubble.dataset.author = message.author;
-  bubble.dataset.delivery = message.delivery;
-  return bubble;
+function drawTimes() {
+  drawSilence();
+  drawWaiting();
 }
 
 function drawSilence() {
   const written = [...state.thread.values()].filter((message) => message.side === "in");
   $("silence").hidden = !written.length;
   if (!written.length) return;
-  const now = Date.now() + state.clockAheadMs;
-  const silent = Math.max(0, (now - Date.parse(written[written.length - 1].at)) / 1000);
+  const silent = secondsSince(written[written.length - 1].at);
   const gap = state.settings.gap_seconds;
   const isGap = silent > gap;
   $("silence").dataset.gap = isGap;
@@ -252,42 +208,54 @@ function drawSilence() {
     : `${seconds(silent)} silent of ${seconds(gap)}`;
 }
 
-function drawTurns(turns) {
-  $("no-turns").hidden = turns.length > 0;
-  $("turns").replaceChildren(...turns.map(turnCard));
+const secondsSince = (at) =>
+  Math.max(0, (Date.now() + state.clockAheadMs - Date.parse(at)) / 1000);
+
+// What the customer wrote and neither a reply nor an ended turn came after: Relevo is at it.
+function drawWaiting() {
+  const settledAt = state.turns.find((turn) => turn.at)?.at ?? "";
+  const thread = [...state.thread.values()];
+  const replied = thread.findLastIndex((message) => message.author === "assistant");
+  const waiting = thread.slice(replied + 1).filter((message) =>
+    message.side === "in" && message.delivery !== "given_up"
+    && !(Date.parse(message.at) <= Date.parse(settledAt)));
+  const last = waiting[waiting.length - 1];
+  const quiet = state.settings.quiet_seconds;
+  const gathers = last && secondsSince(last.at) < quiet;
+  const text = gathers ? `Gathering, answers after ${quiet} s of silence` : "Reading and answering";
+  $("waiting").hidden = !last;
+  if ($("waiting-text").textContent !== text) $("waiting-text").textContent = text;
+  const open = state.turns.some((turn) => !turn.outcome);
+  $("turns").querySelector(".turn[data-outcome=waiting]")?.remove();
+  if (last && !open) $("turns").prepend(waitingCard(waiting.length, text));
+  $("no-turns").hidden = $("turns").children.length > 0;
 }
 
-function turnCard(turn) {
-  const card = element("li", "turn",
-    element("p", "verdict",
-      element("b", "", VERDICTS[turn.verdict] ?? turn.verdict ?? "Turn"),
-      ...(turn.at ? [element("time", "", time(turn.at))] : [])));
-  const facts = element("ul", "facts");
-  const add = (text) => facts.append(element("li", "", text));
-  if (typeof turn.silence_seconds === "number") add(`${seconds(turn.silence_seconds)} of silence before`);
-  if (RECALLS[turn.recall]) {
-    const read = turn.recalled !== undefined && ["complete", "truncated"].includes(turn.recall);
-    const found = read ? `, ${counted(turn.recalled, "new message", "new messages")}` : "";
-    add(RECALLS[turn.recall] + found);
-  }
-  if (turn.missed) add(`AI told of ${counted(turn.missed, "missed message", "missed messages")}`);
-  if (facts.children.length) card.append(facts);
-  const outcome = turn.outcome ? OUTCOMES[turn.outcome] ?? turn.outcome : "Under way";
-  card.append(element("p", "outcome", turn.reason ? `${outcome}: ${turn.reason}` : outcome));
-  card.dataset.verdict = turn.verdict;
-  card.dataset.outcome = turn.outcome ?? "open";
-  return card;
+function drawTurns(turns) {
+  state.turns = turns;
+  $("turns").replaceChildren(...turns.map(turnCard));
+  drawWaiting();
 }
 
 // --- writing ----------------------------------------------------------------------------------
 
-function composer(form, field, write) {
+function composer(form, field, count, write) {
+  const left = () => {
+    const chars = field.maxLength - field.value.length;
+    count.hidden = chars > NEAR_LIMIT_CHARS;
+    count.textContent = chars > 0
+      ? `${chars} characters left`
+      : `${field.maxLength} characters, the most a message may have. What was longer is cut off.`;
+  };
+  field.addEventListener("input", left);
   const submit = async () => {
     const text = field.value.trim();
     if (!text || !state.selected) return;
     field.value = "";
+    left();
     const written = await trying(() => write(text));
     if (!written && !field.value) field.value = text;
+    left();
   };
   form.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
   field.addEventListener("keydown", (event) => {
@@ -297,9 +265,9 @@ function composer(form, field, write) {
   });
 }
 
-composer($("phone-form"), $("phone-text"), (text) =>
+composer($("phone-form"), $("phone-text"), $("phone-count"), (text) =>
   ask("/sandbox/api/customer", { phone: state.selected, text }));
-composer($("desk-form"), $("desk-text"), (text) =>
+composer($("desk-form"), $("desk-text"), $("desk-count"), (text) =>
   ask("/sandbox/api/agent", { phone: state.selected, text, name: $("desk-agent").value.trim() }));
 
 $("greeting").addEventListener("click", () =>
@@ -326,6 +294,6 @@ for (const tab of document.querySelectorAll("[data-shows]")) {
   });
 }
 
-setInterval(drawSilence, 1000);
+setInterval(drawTimes, 1000);
 setInterval(() => readWhy().catch(() => {}), WHY_EVERY_MS); // the next round tries again
 listen();
