@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relevo.store.database import Database
 
 WELL, BAD, CANNOT = 0, 1, 2
+TURNS_MAX = 1000
 
 Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 
@@ -35,52 +36,91 @@ def run(arguments: Sequence[str]) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(command(options))
     except StoreUnavailableError as error:
-        sys.stderr.write(
-            f"relevo: database.url: the database cannot be reached or is refusing work ({error}); "
-            "see that it runs and that the url is right\n"
+        return _cannot(
+            f"{error.key}: the database cannot be reached or is refusing work ({error}); "
+            "see that it runs and that the url is right"
         )
-        return CANNOT
     except RelevoError as error:
-        sys.stderr.write(f"relevo: {error}\n")
-        return CANNOT
+        return _cannot(str(error))
+
+
+def _cannot(why: str) -> int:
+    sys.stderr.write(f"relevo: {' '.join(why.split())}\n")
+    return CANNOT
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="relevo",
         description="Answers WhatsApp customers with an AI that knows what the humans said.",
+        epilog="Exit codes: 0 well; 1 a command did its work and what it found is not well (audit: "
+        "something is missing; why: nobody is known; demo: the AI did not know); 2 it cannot be "
+        "done, and one line says why.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"relevo {__version__}")
     parser.add_argument(
         "--config", type=Path, help="configuration file (default: $RELEVO_CONFIG, ./relevo.toml)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serving(commands)
+    _add_asking(commands)
+    return parser
 
-    serve = commands.add_parser("serve", help="serve until stopped")
+
+def _add_serving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+    serve = commands.add_parser("serve", help="serve until stopped", allow_abbrev=False)
     serve.add_argument(
         "--no-migrate", action="store_true", help="leave the database's schema as it is"
     )
     serve.set_defaults(command=_serve)
 
-    migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
-    migrate.add_argument("--to", default="head", metavar="REVISION", help="a revision, or base")
+    migrate = commands.add_parser(
+        "migrate", help="bring the database's schema up to date", allow_abbrev=False
+    )
+    migrate.add_argument(
+        "--to", default="head", metavar="REVISION", help="a revision; base deletes everything"
+    )
+    migrate.add_argument("--yes", action="store_true", help="with --to base: do delete everything")
     migrate.set_defaults(command=_migrate)
 
-    demo = commands.add_parser("demo", help="play a story into a running server's sandbox")
+    demo = commands.add_parser(
+        "demo", help="play a story into a running server's sandbox", allow_abbrev=False
+    )
     demo.add_argument("--url", help="where the server listens (default: as configured)")
     demo.set_defaults(command=_demo)
 
-    why = commands.add_parser("why", help="tell why a customer was, or was not, replied to")
-    why.add_argument("address", metavar="ADDRESS", help="a phone number, or another address")
+
+def _add_asking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    why = commands.add_parser(
+        "why", help="tell why a customer was, or was not, replied to", allow_abbrev=False
+    )
+    why.add_argument(
+        "address", metavar="ADDRESS", type=_address, help="a phone number, or another address"
+    )
     why.add_argument("--business", help="only this business (default: every one that knows it)")
-    why.add_argument("--turns", type=int, default=20, metavar="N", help="newest turns shown")
+    why.add_argument("--turns", type=_turns, default=20, metavar="N", help="newest turns shown")
     why.add_argument("--json", action="store_true", help="for a script")
     why.set_defaults(command=_why)
 
-    audit = commands.add_parser("audit", help="check that no accepted message is missing")
+    audit = commands.add_parser(
+        "audit", help="check that no accepted message is missing", allow_abbrev=False
+    )
     audit.add_argument("--json", action="store_true", help="for a script")
     audit.set_defaults(command=_audit)
-    return parser
+
+
+def _turns(text: str) -> int:
+    if not (text.isdecimal() and text.isascii() and 1 <= int(text[:9]) <= TURNS_MAX):
+        raise argparse.ArgumentTypeError(f"should be a whole number from 1 to {TURNS_MAX}")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise argparse.ArgumentTypeError("should be written in UTF-8")
+    return text
 
 
 async def _serve(options: argparse.Namespace) -> int:
@@ -128,13 +168,34 @@ def _greeting(config: "Config", port: int, metrics_port: int) -> list[str]:
 
 
 async def _migrate(options: argparse.Namespace) -> int:
-    database = await _database(_config(options), make=True)
+    from relevo.store.migrate import resolve  # noqa: PLC0415
+
+    config = _config(options)
+    empties = resolve(options.to) is None
+    _refuse_without_owner(config, "migrating")
+    database = await _database(config, make=not empties)
     try:
+        if empties and not options.yes:
+            await _refuse_to_empty(database.urls.owner_url)
         await database.migrate(options.to)
     finally:
         await database.stop()
     sys.stdout.write(f"The schema is at {options.to}.\n")
     return WELL
+
+
+async def _refuse_to_empty(owner_url: str) -> None:
+    from relevo.errors import StoreSetupError  # noqa: PLC0415
+    from relevo.store.inspection import contents  # noqa: PLC0415
+    from relevo.store.migrate import revision  # noqa: PLC0415
+
+    if await revision(owner_url) is None:
+        return
+    conversations, messages = await contents(owner_url)
+    raise StoreSetupError(
+        f"--to base deletes every table: {conversations} conversations, {messages} messages, and "
+        "all turns and replies; make a backup, and repeat it with --yes if that is what you want"
+    )
 
 
 async def _demo(options: argparse.Namespace) -> int:
@@ -178,13 +239,12 @@ async def _why(options: argparse.Namespace) -> int:
 
 async def _audit(options: argparse.Namespace) -> int:
     from relevo import telling  # noqa: PLC0415
-    from relevo.errors import StoreSetupError  # noqa: PLC0415
     from relevo.store.inspection import audit  # noqa: PLC0415
 
-    database = await _database(_config(options), make=False)
+    config = _config(options)
+    _refuse_without_owner(config, "an audit")
+    database = await _database(config, make=False)
     try:
-        if not database.urls.owner_url:
-            raise StoreSetupError("database.owner_url is not set; an audit needs it")
         balances = await audit(database.urls.owner_url)
     finally:
         await database.stop()
@@ -211,6 +271,17 @@ async def _database(config: "Config", *, make: bool) -> "Database":
     )
     await database.start(make=make)
     return database
+
+
+def _refuse_without_owner(config: "Config", what: str) -> None:
+    from relevo.errors import ConfigError  # noqa: PLC0415
+
+    table = config.database
+    if table.url.get_secret_value() and not table.owner_url.get_secret_value():
+        raise ConfigError(
+            f"database.owner_url is not set, and {what} needs it; set it (or the variable "
+            "RELEVO_DATABASE_OWNER_URL) to the url of the database's owner"
+        )
 
 
 def _known_business(config: "Config", business_id: str) -> None:

@@ -10,7 +10,14 @@ class ConfigError(RelevoError):
 
 
 class StoreUnavailableError(RelevoError):
-    """The database cannot be reached or refuses work right now; nothing was stored."""
+    """The database cannot be reached or refuses work right now; nothing was stored.
+
+    `key` names the url that was tried.
+    """
+
+    def __init__(self, why: str, *, key: str = "database.url") -> None:
+        super().__init__(why)
+        self.key = key
 
 
 class StoreSetupError(RelevoError):

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,11 @@ from relevo.clock import Clock, sleep
 from relevo.store.inspection import Balance
 
 STEP_SECONDS = 0.2
+
+_AFTER_A_LOSS = (
+    "Relevo itself never deletes or rewrites these rows. Keep the database as it is, find out who "
+    "else writes to it, compare it with a backup, and look at the provider for customers who wait."
+)
 
 Told = Mapping[str, Any]
 
@@ -50,6 +55,10 @@ def balances(found: Sequence[Balance], *, as_json: bool) -> None:
     if as_json:
         _json([asdict(b) | {"remainder": b.remainder, "sound": b.sound} for b in found])
         return
+    console = terminal.console()
+    if not found:
+        console.print(Text("There is nothing to audit yet."))
+        return
     fates = sorted({fate for balance in found for fate in balance.fates})
     table = Table(title="What became of every accepted customer message")
     for column in ("business", "accepted", *fates, "remainder", "stranded", "unexplained"):
@@ -58,12 +67,39 @@ def balances(found: Sequence[Balance], *, as_json: bool) -> None:
         counts = [b.accepted, *(b.fates.get(fate, 0) for fate in fates)]
         wrong = [b.remainder, b.stranded, b.unexplained]
         table.add_row(b.business_id, *map(str, (*counts, *wrong)), style="" if b.sound else "red")
-    console = terminal.console()
     console.print(table)
-    if bad := [b.business_id for b in found if not b.sound]:
-        console.print(Text(f"Something is missing: {', '.join(bad)}.", style="bold red"))
-    else:
+    bad = [b for b in found if not b.sound]
+    if not bad:
         console.print(Text("Nothing is missing."))
+        return
+    names = ", ".join(b.business_id for b in bad)
+    console.print(Text(f"Something is missing: {names}.", style="bold red"))
+    for line in (line for b in bad for line in _losses(b)):
+        console.print(Text(f"  {line}"))
+    console.print(Text(_AFTER_A_LOSS))
+
+
+def _losses(b: Balance) -> Iterator[str]:
+    if b.remainder > 0:
+        yield (
+            f"{b.business_id}: {b.remainder} accepted, and no longer stored (remainder); since "
+            "when is not known"
+        )
+    if b.remainder < 0:
+        yield (
+            f"{b.business_id}: {-b.remainder} stored, and never counted as accepted (remainder); "
+            "since when is not known"
+        )
+    if b.stranded:
+        yield (
+            f"{b.business_id}: {b.stranded} in flight, but neither unread nor in an open turn, so "
+            f"nothing will answer them (stranded); the oldest came {_at(b.stranded_since)}"
+        )
+    if b.unexplained:
+        yield (
+            f"{b.business_id}: {b.unexplained} with a fate that no turn gave them (unexplained); "
+            f"the oldest came {_at(b.unexplained_since)}"
+        )
 
 
 def line(who: str, text: str) -> None:

@@ -63,7 +63,7 @@ FILES: dict[str, tuple[str, dict[str, str], str]] = {
             "RELEVO_DATABASE_URL": f"postgresql://relevo:{PASSWORD}@127.0.0.1:1/relevo",
             "RELEVO_DATABASE_OWNER_URL": f"postgresql://relevo_owner:{PASSWORD}@127.0.0.1:1/relevo",
         },
-        "database.url: ",
+        "database.owner_url: the database cannot be reached",
     ),
 }
 

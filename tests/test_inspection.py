@@ -120,6 +120,8 @@ async def test_the_command_audit_says_with_its_code_whether_all_is_well(house: H
     bad = await relevo(house, "audit")
     assert (bad.code, bad.errors) == (BAD, "")
     assert "Something is missing: hotel." in bad.out
+    assert "hotel: 3 accepted, and no longer stored (remainder)" in bad.out
+    assert "compare it with a backup" in bad.out
     told = await relevo(house, "audit", "--json")
     assert told.code == BAD
     [balance] = orjson.loads(told.out)
@@ -142,9 +144,12 @@ async def test_the_command_audit_misses_a_message_that_was_really_taken_away(hou
 async def test_the_command_audit_needs_an_owner_who_may(house: House) -> None:
     owner_url = house.urls.owner_url
     for wrong, line in (
-        ("", "database.owner_url is not set"),
+        ("", "database.owner_url is not set, and an audit needs it; set it"),
         (owner_url.replace("owner:", "owner:x"), "database.owner_url does not open the database"),
-        ("postgresql://relevo_owner:x@127.0.0.1:1/relevo", "database"),
+        (
+            "postgresql://relevo_owner:x@127.0.0.1:1/relevo",
+            "database.owner_url: the database cannot",
+        ),
     ):
         ended = await relevo(house, "audit", RELEVO_DATABASE_OWNER_URL=wrong)
         assert (ended.code, ended.out, ended.errors.count("\n")) == (CANNOT, "", 1), ended

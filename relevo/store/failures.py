@@ -45,8 +45,8 @@ def is_unavailable(error: BaseException) -> bool:
     )
 
 
-def as_unavailable(error: BaseException) -> StoreUnavailableError:
+def as_unavailable(error: BaseException, *, key: str = "database.url") -> StoreUnavailableError:
     """Return the named failure for an error of the connection; one that has its name keeps it."""
     if isinstance(error, StoreUnavailableError):
         return error
-    return StoreUnavailableError(type(error).__name__)
+    return StoreUnavailableError(type(error).__name__, key=key)

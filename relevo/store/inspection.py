@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TURNS_MAX = 50
 CONNECT_TIMEOUT_SECONDS = 5.0
 
+_NOTHING: tuple[int, datetime | None] = (0, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -34,6 +36,8 @@ class Balance:
     """In flight, and nothing will look at them again."""
     unexplained: int
     """With a fate that no turn gave them."""
+    stranded_since: datetime | None = None
+    unexplained_since: datetime | None = None
 
     @property
     def remainder(self) -> int:
@@ -59,24 +63,34 @@ async def audit(owner_url: str) -> list[Balance]:
     """Check the conservation law of every business.
 
     Raises:
-        StoreSetupError: if the owner may not log in.
+        StoreSetupError: if the owner may not log in or read, or there are no tables.
         StoreUnavailableError: if the database cannot be reached.
     """
     sql = statements("audit")
     async with _as_owner(owner_url) as connection:
         balances = await connection.fetch(sql["balance"])
-        stranded = _counts(await connection.fetch(sql["stranded"]))
-        unexplained = _counts(await connection.fetch(sql["unexplained"]))
+        stranded = _by_business(await connection.fetch(sql["stranded"]))
+        unexplained = _by_business(await connection.fetch(sql["unexplained"]))
     return [
         Balance(
             business_id=row["business_id"],
             accepted=row["accepted"],
             fates=orjson.loads(row["fates"]),
-            stranded=stranded.get(row["business_id"], 0),
-            unexplained=unexplained.get(row["business_id"], 0),
+            stranded=stranded.get(row["business_id"], _NOTHING)[0],
+            unexplained=unexplained.get(row["business_id"], _NOTHING)[0],
+            stranded_since=stranded.get(row["business_id"], _NOTHING)[1],
+            unexplained_since=unexplained.get(row["business_id"], _NOTHING)[1],
         )
         for row in balances
     ]
+
+
+async def contents(owner_url: str) -> tuple[int, int]:
+    """Return how many conversations and messages there are; raises what `audit` raises."""
+    async with _as_owner(owner_url) as connection:
+        row = await connection.fetchrow(statements("audit")["contents"])
+    assert row is not None
+    return row["conversations"], row["messages"]
 
 
 async def open_gaps(owner_url: str) -> OpenGaps:
@@ -117,9 +131,18 @@ async def _as_owner(owner_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg
             await connection.close()
     except NOT_LET_IN as error:
         raise StoreSetupError(f"database.owner_url does not open the database: {error}") from error
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise StoreSetupError(
+            "database.owner_url: this database has not the tables of this Relevo; run `relevo "
+            "migrate`, or see that the url names the right database"
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StoreSetupError(
+            f"database.owner_url: this role may not look ({error}); give the owner of the tables"
+        ) from error
     except Exception as error:
         if is_unavailable(error):
-            raise as_unavailable(error) from error
+            raise as_unavailable(error, key="database.owner_url") from error
         raise
 
 
@@ -195,8 +218,8 @@ def _turn(turn: Row, known: Mapping[int, Any], replies: Sequence[Row]) -> dict[s
     }
 
 
-def _counts(rows: Sequence[Row]) -> dict[str, int]:
-    return {row["business_id"]: row["messages"] for row in rows}
+def _by_business(rows: Sequence[Row]) -> dict[str, tuple[int, datetime | None]]:
+    return {row["business_id"]: (row["messages"], row["since"]) for row in rows}
 
 
 def _message(row: Row) -> dict[str, Any]:

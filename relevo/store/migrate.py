@@ -34,6 +34,7 @@ _SQL = _MIGRATIONS / "sql"
 _BASE = "base"
 _HEAD = "head"
 _POLL_SECONDS = 0.2
+_KEY = "database.owner_url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def migrate(
     Raises `StoreUnavailableError` when the database cannot be reached or is busy for too long, and
     `StoreSetupError` when the owner may not do it or the database is newer than this Relevo.
     """
-    wanted = _resolve(target)
+    wanted = resolve(target)
     if await revision(owner_url) == wanted:
         return
     async with _alone(owner_url, clock or SystemClock()) as connection:
@@ -95,12 +96,14 @@ def _revisions() -> set[str]:
     return {path.name[1:5] for path in (_MIGRATIONS / "versions").glob("v[0-9]*_*.py")}
 
 
-def _resolve(target: str) -> str | None:
+def resolve(target: str) -> str | None:
+    """Return the revision that `target` means; None for none. Raises `StoreSetupError`."""
     if target == _BASE:
         return None
     wanted = head() if target == _HEAD else target
     if wanted not in _revisions():
-        raise StoreSetupError(f"There is no revision {target}: known are {sorted(_revisions())}.")
+        known = ", ".join((_BASE, *sorted(_revisions()), _HEAD))
+        raise StoreSetupError(f"There is no revision {target}; known: {known}")
     return wanted
 
 
@@ -173,7 +176,8 @@ async def _alone(owner_url: str, clock: Clock) -> AsyncIterator["asyncpg.Connect
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
             if clock.monotonic() > deadline:
                 raise StoreUnavailableError(
-                    f"Another Relevo has been migrating for more than {WAIT_SECONDS_MAX} s."
+                    f"another Relevo has been migrating for more than {WAIT_SECONDS_MAX} s",
+                    key=_KEY,
                 )
             await sleep(clock, _POLL_SECONDS)
         yield connection  # closing it frees the lock
@@ -194,10 +198,10 @@ def _named_failures() -> Iterator[None]:
     try:
         yield
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as e:
-        raise StoreSetupError(f"database.owner_url does not open the database: {e}") from e
+        raise StoreSetupError(f"{_KEY} does not open the database: {e}") from e
     except asyncpg.InsufficientPrivilegeError as e:
-        raise StoreSetupError(f"The role of database.owner_url may not do this: {e}") from e
+        raise StoreSetupError(f"The role of {_KEY} may not do this: {e}") from e
     except Exception as e:
         if isinstance(e, asyncpg.LockNotAvailableError) or is_unavailable(e):
-            raise StoreUnavailableError(f"The database cannot be migrated now: {e}") from e
+            raise StoreUnavailableError(f"it cannot be migrated now: {e}", key=_KEY) from e
         raise

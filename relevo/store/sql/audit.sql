@@ -14,7 +14,7 @@ ORDER BY b.business_id;
 
 -- name: stranded
 -- In flight, and nothing will ever look at them: neither unread nor in an open turn.
-SELECT m.business_id, count(*) AS messages
+SELECT m.business_id, count(*) AS messages, min(m.received_at) AS since
 FROM message AS m
 WHERE m.author = 'customer' AND m.source = 'webhook' AND m.fate = 'in_flight'
     AND NOT EXISTS (SELECT FROM untold AS u WHERE u.business_id = m.business_id
@@ -27,7 +27,7 @@ ORDER BY m.business_id;
 
 -- name: unexplained
 -- A fate that only a turn can give, and no turn that gave it.
-SELECT m.business_id, count(*) AS messages
+SELECT m.business_id, count(*) AS messages, min(m.received_at) AS since
 FROM message AS m
 WHERE m.author = 'customer' AND m.source = 'webhook'
     AND m.fate IN ('answered', 'answered_by_human', 'no_reply', 'refused', 'dead')
@@ -47,3 +47,8 @@ SELECT count(*) AS customers, min(coalesce((
     ), c.owed_since)) AS oldest_at
 FROM conversation AS c
 WHERE c.owed_since IS NOT NULL;
+
+-- name: contents
+-- What a database without tables would no longer have.
+SELECT (SELECT count(*) FROM conversation) AS conversations,
+    (SELECT count(*) FROM message) AS messages;
