@@ -49,6 +49,19 @@ _NO_KEYS = ("RELEVO_CONFIG", "RELEVO_NO_SKIPS")  # the second is the test suite'
 # how a cluster describes a service called relevo, or relevo-…, to every pod beside it
 _KUBERNETES = re.compile(r"RELEVO_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_\w+)?)")
 
+_SHOULD_BE = {
+    "model_type": "a table",
+    "dict_type": "a table",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "string_type": "a text, in quotes",
+    "path_type": "a text, in quotes",
+}
+
 Document = dict[str, Any]
 Place = tuple[int | str, ...]
 
@@ -59,8 +72,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: with one line for a person, when anything in it cannot be used.
     """
+    said_by = "--config" if path else "RELEVO_CONFIG" if environ.get("RELEVO_CONFIG") else ""
     path = path or _chosen(environ)
-    document = {} if path is None else _read(path)
+    document = {} if path is None else _read(path, said_by)
     if not document.keys() & _REPEATED.keys():
         document |= _sandbox()
     variables = {variable.name: variable for variable in _variables(document)}
@@ -90,14 +104,15 @@ def _chosen(environ: Mapping[str, str]) -> Path | None:
     return Path(FILE_NAME) if Path(FILE_NAME).exists() else None
 
 
-def _read(path: Path) -> Document:
+def _read(path: Path, said_by: str) -> Document:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
         text = content.decode()
         document = tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; set RELEVO_CONFIG") from None
+        advice = f"give another file to {said_by}" if said_by else "make it a readable file"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; {advice}") from None
     except ValueError as error:  # also what is no UTF-8
         raise ConfigError(f"{path}: is not TOML: {_one_line(str(error))}; correct it") from None
     if len(content) > FILE_BYTES_MAX:
@@ -203,8 +218,8 @@ def _said(error: ErrorDetails, place: Place) -> str:
             return "is missing; add it"
         case "tuple_type":
             return f"should be a repeated table; write [[{place[0]}]]"
-        case "model_type" | "dict_type":
-            return "should be a table"
+        case kind if kind in _SHOULD_BE:
+            return f"should be {_SHOULD_BE[kind]}"
         case _:
             return error["msg"].removeprefix("Value error, ").removeprefix("Input ")
 

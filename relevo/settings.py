@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from relevo.database_url import postgres_url
 from relevo.identity import is_region
 from relevo.sources import TEXT_CHARACTERS_MAX, require, secret, sources, text_file, wrong
 from relevo.turns import Rules
@@ -70,13 +71,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _postgres_url(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    if url and not url.startswith(("postgresql://", "postgres://")):
-        raise ValueError("should begin with postgresql://, or be empty")
-    return value
-
-
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -99,7 +93,7 @@ def _kind_built(value: object) -> object:
 
 Id = Annotated[str, AfterValidator(_id)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(postgres_url)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 UpToAnHour = Annotated[float, Field(gt=0, le=3600)]
 GapSeconds = Annotated[float, Field(gt=0, le=30 * _DAY_SECONDS)]

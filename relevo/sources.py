@@ -84,5 +84,6 @@ def _variable(key: str, name: str, info: ValidationInfo) -> str:
         raise wrong(key, "write the NAME of an environment variable here, in capitals")
     value = sources(info).environ.get(name, "")
     if not value:
-        raise wrong(key, f"environment variable {name} is not set")
+        or_file = f"{key.removesuffix('_env')}_file"
+        raise wrong(key, f"environment variable {name} is not set; set it, or give {or_file}")
     return value
