@@ -77,12 +77,13 @@ async def sandbox_server(
     clock: Clock | None = None,
     limits: SandboxLimits | None = None,
     page: PageSettings = PAGE,
+    port: int = 0,
 ) -> AsyncIterator[SandboxServer]:
-    """Run a sandbox on a free port of this machine."""
+    """Run a sandbox on this port, or on a free one of this machine."""
     clock = clock or SystemClock()
     failures: list[BaseException] = []
     tasks = Tasks(failures.append)
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with aiohttp.ClientSession() as session:
         deliver = WebhookDelivery(clock, session, f"{url}/webhooks/box", SECRET)

@@ -4,7 +4,7 @@
 // all of it is read anew. Texts are set as text, never as HTML.
 
 import {
-  AUTHORS, deskBubble, element, phoneBubble, prettyPhone, seconds, turnCard, waitingCard,
+  AUTHORS, counted, deskBubble, element, phoneBubble, prettyPhone, seconds, turnCard, waitingCard,
 } from "/sandbox/cards.js";
 
 const WHY_EVERY_MS = 2000;
@@ -244,7 +244,7 @@ function composer(form, field, count, write) {
     const chars = field.maxLength - field.value.length;
     count.hidden = chars > NEAR_LIMIT_CHARS;
     count.textContent = chars > 0
-      ? `${chars} characters left`
+      ? `${counted(chars, "character", "characters")} left`
       : `${field.maxLength} characters, the most a message may have. What was longer is cut off.`;
   };
   field.addEventListener("input", left);
