@@ -12,7 +12,7 @@ from relevo.context import as_context
 from relevo.ending import Ending, end, later, settle, with_agents_seen
 from relevo.events import Looked
 from relevo.matching import absorb, without_duplicates
-from relevo.messages import Message, Source, Untold
+from relevo.messages import Author, Message, Source, Untold
 from relevo.recalling import ask_history, first_reasons, with_reasons
 from relevo.states import Gathering, State, burst, late, split_by_colleague
 from relevo.turns import Conversation, Outcome, Rules, Stage, Turn, Verdict
@@ -35,11 +35,14 @@ def read(rules: Rules, conversation: Conversation, event: Looked, taken: frozens
     conversation = replace(conversation, new_contact=event.new_contact)
     absorbed = absorb(event.untold, event.witnesses, taken)
     untold = without_duplicates(event.untold, absorbed)
+    # An echo of our own that is no reply we know is nothing to tell: it has been said.
+    echoes = tuple(m.id for m in untold if m.author is Author.ASSISTANT)
+    untold = tuple(m for m in untold if m.id not in echoes)
     late_ids = late(untold, conversation, rules, taken)
-    if not absorbed and not late_ids:
+    if not absorbed and not late_ids and not echoes:
         return Reading(conversation, untold, None)
-    untold, writes = as_context(untold, late_ids, Writes(conversation, absorbed=absorbed))
-    return Reading(conversation, untold, writes)
+    writes = Writes(conversation, absorbed=absorbed, told=echoes)
+    return Reading(conversation, *as_context(untold, late_ids, writes))
 
 
 def look(rules: Rules, conversation: Conversation, event: Looked) -> Decision:

@@ -24,7 +24,6 @@ DOUBT_MAX = timedelta(seconds=120)
 """A send in doubt is resolved within this, before any one re-send."""
 
 LOOK_AGAIN = timedelta(seconds=10)
-LOOK_TIMEOUT = timedelta(seconds=10)
 NOT_SENT_TRIES_MAX = 3
 RETRY_SECONDS = (1.0, 2.0, 4.0)
 
@@ -92,7 +91,7 @@ def in_doubt(state: Sending, part: Part, reason: str, now: datetime) -> Decision
         state.turn,
         attempt=state.turn.attempt + 1,
         wait_until=None,
-        deadline_at=max(part.deadline_at, now) + LOOK_TIMEOUT,
+        deadline_at=_look_ends_at(state, max(part.deadline_at, now)),
     )
     writes = Writes(state.conversation, turn, parts=(part,))
     return replace(_with(state, part), turn=turn), writes
@@ -149,8 +148,15 @@ def woken(state: Sending, now: datetime) -> Decision | None:
 
 def look_again(state: Sending, now: datetime) -> Decision:
     """Ask the history for the part in doubt once more."""
-    turn = replace(state.turn, attempt=state.turn.attempt + 1, deadline_at=now + LOOK_TIMEOUT)
+    turn = replace(
+        state.turn, attempt=state.turn.attempt + 1, deadline_at=_look_ends_at(state, now)
+    )
     return replace(state, turn=turn), Writes(state.conversation, turn)
+
+
+def _look_ends_at(state: Sending, begun_at: datetime) -> datetime:
+    """A look is a recall: it may take as long, and its adapter gives up a little earlier."""
+    return begun_at + timedelta(seconds=state.rules.recall_timeout_seconds)
 
 
 def _go_on(state: Sending, writes: Writes, now: datetime) -> Decision:

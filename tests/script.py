@@ -144,6 +144,10 @@ class Script:
     def automation(self, body: str, **told: Any) -> int:
         return self._delivers(Author.AUTOMATION, body, **told)
 
+    def echo(self, body: str, **told: Any) -> int:
+        """A webhook about a message that the assistant's own account has sent."""
+        return self._delivers(Author.ASSISTANT, body, **told)
+
     def unknown(self, body: str, **told: Any) -> int:
         return self._delivers(Author.UNKNOWN, body, **told)
 

@@ -79,3 +79,23 @@ def test_a_doubt_that_nobody_can_resolve_still_ends() -> None:
     story.now = at("10:06:00")
     story.recalled(status=RecallStatus.FAILED)
     story.expect(state=Idle, outcome="failed", reason="send_unknown", parts=[str(PartState.DEAD)])
+
+
+def test_an_echo_by_the_assistants_own_account_ends_a_doubt_too() -> None:
+    story = in_doubt()
+    story.echo("Hola!", key="echo-1")
+    story.expect(state=Idle, outcome="answered", parts=["accepted"], untold={})
+
+
+def test_an_echo_of_a_reply_that_has_ended_becomes_one_with_it() -> None:
+    story = replying("Hola!").accepted().wait(2)
+    story.echo("Hola!", key="echo-1")
+    story.expect(untold={})
+    assert [m.body for m in story.thread.messages.values()] == ["Hola", "Hola!"]
+
+
+def test_what_the_assistants_account_says_by_itself_is_kept_and_not_told() -> None:
+    story = replying("Hola!").accepted().wait(2)
+    story.echo("Gracias por su compra", key="echo-1")
+    story.expect(state=Idle, untold={})
+    assert len(story.thread.messages) == 3

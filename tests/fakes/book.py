@@ -32,7 +32,7 @@ CHANNEL = "hotel-line"
 WITNESS_WITHIN = timedelta(seconds=120)
 
 FORBIDS_A_REPLY = frozenset({Author.AGENT, Author.UNKNOWN})
-WAITS_TO_BE_TOLD = frozenset({Author.CUSTOMER, Author.AGENT, Author.AUTOMATION, Author.UNKNOWN})
+WAITS_TO_BE_TOLD = frozenset(Author) - {Author.SYSTEM}
 SAID = frozenset({Author.CUSTOMER, Author.AGENT, Author.AUTOMATION, Author.ASSISTANT})
 MAY_HAVE_LEFT = frozenset({PartState.ACCEPTED, PartState.UNKNOWN, PartState.SENDING})
 

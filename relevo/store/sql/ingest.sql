@@ -126,12 +126,14 @@ WITH item AS (
         reached.ordinal
     ON CONFLICT DO NOTHING
 ), waiting AS (
-    -- A reaction opens no turn, and our own echo is nothing to tell.
+    -- A reaction opens no turn. An echo of our own under an id of its own waits until the core has
+    -- found which reply it is.
     INSERT INTO untold (business_id, conversation_id, message_id, state, received_at)
     SELECT business_id, conversation_id, id,
         CASE author WHEN 'customer' THEN 'unread' ELSE 'context' END, received_at
     FROM fresh
-    WHERE kind <> 'reaction' AND author IN ('customer', 'agent', 'automation', 'unknown')
+    WHERE kind <> 'reaction'
+        AND author IN ('customer', 'agent', 'automation', 'unknown', 'assistant')
 ), revivable AS (
     -- A webhook for a row known only from history, neither told nor joined to a turn.
     SELECT item.ordinal, item.received_at, u.business_id, u.conversation_id, u.message_id
