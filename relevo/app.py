@@ -138,9 +138,7 @@ class Relevo:
         providers = {channel.id: channel.kind for channel in config.channels}
         probe = MeteringProbe(self.instruments, log, providers)
         means = Means(database.pools, self._tasks, self._clock, probe)
-        supervisor = self._open_actors(
-            PostgresJournal(means, database.incarnation.number), channels, probe
-        )
+        supervisor = self._open_actors(means, channels, probe)
         inbox = Inbox(
             means,
             regions={business.id: business.region for business in config.businesses},
@@ -156,12 +154,13 @@ class Relevo:
         stack.callback(self._leave)
 
     def _open_actors(
-        self, journal: PostgresJournal, channels: Mapping[str, ChannelAdapter], probe: Probe
+        self, means: Means, channels: Mapping[str, ChannelAdapter], probe: Probe
     ) -> Supervisor:
         assistants = open_assistants(self._config, self._stack)
+        businesses = ConfiguredBusinesses(self._config, channels, assistants)
         world = World(
-            journal=journal,
-            businesses=ConfiguredBusinesses(self._config, channels, assistants),
+            journal=PostgresJournal(means, self.database.incarnation.number, businesses.serves),
+            businesses=businesses,
             clock=self._clock,
             probe=self._options.observe(probe),
         )

@@ -1,5 +1,6 @@
 """What is configured, as the actors ask for it: rules, lines and the AI of each business."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -9,6 +10,8 @@ from relevo.messages import Address
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.settings import Config
 from relevo.turns import RecallStatus, Rules
+
+LOG = logging.getLogger(__name__)
 
 
 class ConfiguredBusinesses:
@@ -22,6 +25,22 @@ class ConfiguredBusinesses:
         self._assistants = assistants
         self._rules: dict[tuple[str, frozenset[str]], Rules] = {}
         self._tags = {b.id: frozenset(b.priority) for b in config.businesses}
+        self._gone: set[str] = set()
+
+    def serves(self, business_id: str) -> bool:
+        """Tell whether a business is configured; of one that is not any more, the log says it once.
+
+        Its customers are left alone, as they are, and go on when it is configured again.
+        """
+        if business_id in self._tags:
+            return True
+        if business_id not in self._gone:
+            self._gone.add(business_id)
+            LOG.warning(
+                "business %s is not configured and has customers who wait; they are left alone",
+                business_id,
+            )
+        return False
 
     def rules(self, business_id: str, tags: Sequence[str]) -> Rules:
         """Return the rules for a customer with these tags; several tags: the smallest value."""

@@ -84,6 +84,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("inspect", "replies_of"): (BUSINESS, IDS),
     ("inspect", "waiting_of"): (BUSINESS, 5),
     ("sweep", "unread_since"): (NOON - timedelta(minutes=10),),
+    ("sweep", "channels_of_others"): ([LINE], "bakery"),
 }
 WHOLE_TABLES = {
     ("load", "reserve"),

@@ -85,7 +85,12 @@ class Database:
         await self._incarnation.take()
 
     async def enter(self, businesses: Mapping[str, Mapping[str, str]]) -> None:
-        """Write down what is configured: business to channel id to kind."""
+        """Write down what is configured: business to channel id to kind.
+
+        Raises:
+            ConfigError: if a channel was another business's.
+            StoreUnavailableError: if the database cannot be reached.
+        """
         for business_id, channels in businesses.items():
             await enter(self.pools, business_id, channels)
 

@@ -44,12 +44,21 @@ FLIGHTS_MAX = 2
 class PostgresJournal:
     """The journal on PostgreSQL. Every method raises `StoreUnavailableError` when it is away."""
 
-    def __init__(self, means: Means, incarnation: Callable[[], int]) -> None:
-        """`incarnation` names this life of the process in what it commits."""
+    def __init__(
+        self,
+        means: Means,
+        incarnation: Callable[[], int],
+        serves: Callable[[str], bool] = lambda _business_id: True,
+    ) -> None:
+        """`incarnation` names this life of the process in what it commits.
+
+        What a business has waiting that this process does not serve is left alone.
+        """
         self._means = means
         self._pools = means.pools
         self._clock = means.clock
         self._incarnation = incarnation
+        self._serves = serves
         self._sql = statements("journal")
         self._load = statements("load")
         self._sweep = statements("sweep")
@@ -117,6 +126,7 @@ class PostgresJournal:
         return {
             ConversationKey(row["business_id"], row["conversation_id"]): row["unread"]
             for row in rows
+            if self._serves(row["business_id"])
         }
 
     async def _flush(self, batch: Sequence[Writes]) -> Sequence[bool | BaseException]:

@@ -5,14 +5,14 @@
 start.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
 
-from relevo.errors import StoreSetupError
+from relevo.errors import ConfigError, StoreSetupError
 from relevo.store.failures import NOT_LET_IN, as_unavailable, is_unavailable
 from relevo.store.sql import statements
 
@@ -139,9 +139,34 @@ async def _refuse_unfit_role(url: str) -> None:
 
 
 async def enter(pools: Pools, business_id: str, channels: Mapping[str, str]) -> None:
-    """Write down a configured business and its channels (id to kind)."""
+    """Write down a configured business and its channels (id to kind).
+
+    Raises:
+        ConfigError: if a channel is another business's.
+        StoreUnavailableError: if the database cannot be reached.
+    """
     setup = statements("setup")
-    async with pools.tenant(business_id) as connection:
-        await connection.execute(setup["put_business"], business_id)
-        for channel_id, kind in channels.items():
-            await connection.execute(setup["put_channel"], business_id, channel_id, kind)
+    try:
+        async with pools.tenant(business_id) as connection:
+            await connection.execute(setup["put_business"], business_id)
+            for channel_id, kind in channels.items():
+                await connection.execute(setup["put_channel"], business_id, channel_id, kind)
+    except asyncpg.UniqueViolationError as error:
+        raise await _taken(pools, business_id, channels) from error
+
+
+async def _taken(pools: Pools, business_id: str, channels: Iterable[str]) -> ConfigError:
+    """Say whose a channel is; only a sweep may see it, for tenants do not see one another."""
+    async with connected(pools.sweep) as connection:
+        rows = await connection.fetch(
+            statements("sweep")["channels_of_others"], list(channels), business_id
+        )
+    taken = "; ".join(
+        f"channel {row['id']}: it belonged to business {row['business_id']}, whose customers and "
+        f"messages stay with that id; name the business {row['business_id']} again, or give the "
+        "channel another id and its provider that webhook address"
+        for row in rows
+    )
+    return ConfigError(
+        taken or f"business {business_id}: another process wrote its channels just now; start again"
+    )

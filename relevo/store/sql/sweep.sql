@@ -17,6 +17,11 @@ FROM (
 ) AS waiting
 GROUP BY business_id, conversation_id;
 
+-- name: channels_of_others
+SELECT id, business_id FROM channel
+WHERE id = ANY ($1::text[]) AND business_id <> $2::text
+ORDER BY id;
+
 -- name: incarnate
 SELECT nextval('incarnation_id')::int;
 
