@@ -87,7 +87,7 @@ async def test_a_reaction_is_kept_and_wants_no_answer(store: Desk) -> None:
         (Author.AGENT, 1, ["context"]),
         (Author.UNKNOWN, 1, ["context"]),
         (Author.AUTOMATION, 0, ["context"]),
-        (Author.ASSISTANT, 0, []),
+        (Author.ASSISTANT, 0, ["context"]),
     ],
 )
 async def test_what_can_forbid_a_reply_raises_the_version(
