@@ -47,15 +47,10 @@ def look(state: Sending, event: Looked, now: datetime) -> Decision:
     assert doubted is not None
     if doubted.state is PartState.UNKNOWN and doubted.proven:
         return _proven(state, doubted, reading.writes or Writes(reading.conversation), now)
-    first = current_part(state.parts)
-    unsent = [p for p in state.parts if p.state is PartState.PENDING and p is not first]
-    if not unsent or not _colleague_followed(state):
+    state, cancelled = _without_unsent(state)
+    if not cancelled:
         return state, reading.writes
-    parts = tuple(replace(p, state=PartState.CANCELLED) if p in unsent else p for p in state.parts)
-    writes = reading.writes or Writes(reading.conversation)
-    return replace(state, parts=parts), replace(
-        writes, parts=tuple(p for p in parts if p not in state.parts)
-    )
+    return state, replace(reading.writes or Writes(reading.conversation), parts=cancelled)
 
 
 def accepted(state: Sending, event: SendAccepted, now: datetime) -> Decision:
@@ -117,7 +112,8 @@ def looked_for(state: Sending, event: HistoryRecalled, now: datetime) -> Decisio
     )
     if not seen_after_deadline and now < part.started_at + DOUBT_MAX:
         turn = replace(state.turn, wait_until=max(part.deadline_at, now + LOOK_AGAIN))
-        return replace(state, turn=turn), replace(writes, turn=turn)
+        state, cancelled = _without_unsent(replace(state, turn=turn))
+        return state, replace(writes, turn=turn, parts=cancelled)
     if part.resent:
         dead = replace(part, state=PartState.DEAD, deadline_at=None)
         return _give_up(_with(state, dead), Outcome.FAILED, "send_unknown", writes, now)
@@ -217,6 +213,16 @@ def _end(
         answered_at=answered_at,
     )
     return end(ending, writes)
+
+
+def _without_unsent(state: Sending) -> tuple[Sending, tuple[Part, ...]]:
+    """Cancel the parts that have not left if a colleague came first; return those too."""
+    first = current_part(state.parts)
+    unsent = [p for p in state.parts if p.state is PartState.PENDING and p is not first]
+    if not unsent or not _colleague_followed(state):
+        return state, ()
+    parts = tuple(replace(p, state=PartState.CANCELLED) if p in unsent else p for p in state.parts)
+    return replace(state, parts=parts), tuple(p for p in parts if p not in state.parts)
 
 
 def _accepted(state: Sending, event: SendAccepted, writes: Writes, now: datetime) -> Decision:

@@ -99,3 +99,10 @@ def test_what_the_assistants_account_says_by_itself_is_kept_and_not_told() -> No
     story.echo("Gracias por su compra", key="echo-1")
     story.expect(state=Idle, untold={})
     assert len(story.thread.messages) == 3
+
+
+def test_a_colleague_whom_a_look_has_shown_cancels_the_parts_that_have_not_left() -> None:
+    story = replying("uno", "dos").wait(5)
+    story.refused(SendFailure.UNKNOWN, "timeout")
+    story.recalled(item("10:00:38", Author.AGENT, "Ya le atiendo", "h1"))
+    story.expect(state=Sending, parts=["unknown", "cancelled"])
