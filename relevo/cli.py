@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import gc
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -199,14 +200,20 @@ async def _refuse_to_empty(owner_url: str) -> None:
 
 
 async def _demo(options: argparse.Namespace) -> int:
-    from relevo import telling  # noqa: PLC0415
+    from relevo import telling, terminal  # noqa: PLC0415
     from relevo.clock import SystemClock  # noqa: PLC0415
     from relevo.http.demo import Stage, play  # noqa: PLC0415
 
     server = _config(options).server
     url = options.url or f"http://{server.host}:{server.port}"
     clock = SystemClock()
-    stage = Stage(clock, telling.line, lambda seconds, why: telling.wait(clock, seconds, why))
+    config = f" --config {shlex.quote(str(options.config))}" if options.config else ""
+    stage = Stage(
+        clock,
+        telling.line,
+        lambda seconds, why: telling.wait(clock, seconds, why),
+        why=f"{terminal.program()}{config} why",
+    )
     knew = await play(url, stage)
     telling.verdict(knew=knew)
     return WELL if knew else BAD

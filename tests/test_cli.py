@@ -5,8 +5,11 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.migrate import head, revision
@@ -98,19 +101,47 @@ async def test_the_help_tells_the_exit_codes(tmp_path: Path) -> None:
     assert "Exit codes: 0 well; 1 a command" in (await relevo(tmp_path, "--help")).out
 
 
-def given(urls: DatabaseUrls) -> dict[str, str]:
+async def test_a_play_needs_a_relevo(tmp_path: Path) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text=answers.pop())
+
+    answers = ["<html>", "[]", '{"quiet_seconds": 1}']
+    stranger = web.Application()
+    stranger.router.add_get("/sandbox/api/config", answer)
+    async with TestServer(stranger) as server:
+        while answers:
+            ended = await relevo(tmp_path, "demo", "--url", str(server.make_url("/")))
+            assert "is not Relevo; give its url with --url" in ended.line
+        nothing = await relevo(tmp_path, "demo", "--url", str(server.make_url("/other")))
+        assert "has no sandbox" in nothing.line
+    for url in ("nope", "http://127.0.0.1:99999", "ftp://127.0.0.1"):
+        assert "is not Relevo" in (await relevo(tmp_path, "demo", "--url", url)).line
+
+
+async def test_who_reads_no_further_is_no_failure(database: DatabaseUrls, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    for how in ((), ("--json",)):
+        ended = await relevo(tmp_path, "audit", *how, out=write, **given(database))
+        assert (ended.code, ended.errors) == (WELL, "")
+    os.close(write)
+
+
+def given(urls: DatabaseUrls) -> dict[str, Any]:
     return {"RELEVO_DATABASE_URL": urls.url, "RELEVO_DATABASE_OWNER_URL": urls.owner_url}
 
 
-async def relevo(folder: Path, *arguments: str, **environ: str) -> Ended:
+async def relevo(
+    folder: Path, *arguments: str, out: int = asyncio.subprocess.PIPE, **environ: Any
+) -> Ended:
     paths = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "1000"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "relevo", *arguments),
         cwd=folder,
         env=paths | environ,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=out,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, errors = await process.communicate()
+    said, errors = await process.communicate()
     assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), errors.decode())
+    return Ended(process.returncode, (said or b"").decode(), errors.decode())

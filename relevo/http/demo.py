@@ -22,6 +22,9 @@ REPLY_WITHIN_SECONDS = 60.0
 GAP_MARGIN_SECONDS = 3.0
 """Waited beyond the gap, so that rounding of the provider's clock cannot close it."""
 
+_TIMES = {"quiet_seconds", "gap_seconds", "agent_webhooks"}
+_NOT_FOUND = 404
+_STRANGE = (aiohttp.ClientResponseError, aiohttp.NonHttpUrlClientError, ValueError)
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 Tell = Callable[[str, str], None]
@@ -38,6 +41,8 @@ class Stage:
     clock: Clock
     tell: Tell
     wait: Wait
+    why: str = "relevo why"
+    """The command that shows the evidence."""
 
 
 async def play(url: str, stage: Stage) -> bool:
@@ -50,6 +55,8 @@ async def play(url: str, stage: Stage) -> bool:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=_TIMEOUT))
         sandbox = _Sandbox(session, f"{url.rstrip('/')}/sandbox/api")
         times = await sandbox.get("config", {})
+        if not (isinstance(times, dict) and times.keys() >= _TIMES):
+            raise sandbox.stranger()
         await sandbox.post("agent_webhooks", {"on": False})
         stack.push_async_callback(
             sandbox.post, "agent_webhooks", {"on": bool(times["agent_webhooks"])}
@@ -75,13 +82,17 @@ async def _play(sandbox: "_Sandbox", stage: Stage, times: Mapping[str, Any]) -> 
     stage.tell("narrator", "Relevo sees the gap and asks the provider what was said in it.")
     second = await _reply(sandbox, stage, phone, 2, quiet)
     stage.tell("assistant", second)
-    [turn] = [t for t in await sandbox.get("why", {"phone": phone}) if t["verdict"] == "gap"]
+    turns = [t for t in await sandbox.get("why", {"phone": phone}) if t["verdict"] == "gap"]
+    if not turns:
+        stage.tell("narrator", f"No gap was found. The evidence: {stage.why} {phone}")
+        return False
+    turn = turns[0]
     knew = bool(turn["recall"] == "complete" and turn["missed"] == 1)
     stage.tell(
         "narrator",
         f"verdict {turn['verdict']}, {turn['silence_seconds']:.0f} s of silence, recall "
         f"{turn['recall']}, {turn['missed']} missed message told. "
-        f"The evidence: relevo why {phone}",
+        f"The evidence: {stage.why} {phone}",
     )
     return knew
 
@@ -102,7 +113,7 @@ async def _reply(
         if len(replies) >= number:
             return str(replies[number - 1])
         await sleep(stage.clock, POLL_SECONDS)
-    raise ProviderError("the reply did not come in time; `relevo why` tells where it stands")
+    raise ProviderError(f"the reply did not come in time; see `{stage.why} {phone}`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +131,17 @@ class _Sandbox:
     async def _ask(self, method: str, path: str, **more: Any) -> Any:
         try:
             async with self.session.request(method, f"{self.api}/{path}", **more) as response:
-                if response.status == 404:  # noqa: PLR2004  (HTTP's own number)
+                if response.status == _NOT_FOUND:
                     raise ProviderError("that server has no sandbox; configure one, or try --url")
                 response.raise_for_status()
                 return orjson.loads(await response.read())
+        except _STRANGE as error:
+            raise self.stranger() from error
         except (TimeoutError, aiohttp.ClientError) as error:
             raise ProviderError(
                 f"nothing answers at {self.api} ({type(error).__name__}); start it with `make run`"
             ) from error
+
+    def stranger(self) -> ProviderError:
+        """Return the failure of asking something that is not Relevo."""
+        return ProviderError(f"what answers at {self.api} is not Relevo; give its url with --url")

@@ -1,5 +1,7 @@
 """The server: routes, health, and what every answer has in common."""
 
+import errno
+import os
 import socket
 from collections.abc import Iterable
 
@@ -28,11 +30,22 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise ConfigError(
-            f"server.port: cannot listen on {host}:{port} ({error.strerror}); "
-            "stop what listens there, or choose another port"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(_cannot_listen(host, port, error)) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> str:
+    # What Python says of it repeats the address; what the system says does not.
+    number = error.errno if isinstance(error, OSError) else None
+    why = os.strerror(number) if number and number > 0 else "no such host"
+    where = f"cannot listen on {host}:{port} ({why})"
+    match number:
+        case errno.EADDRINUSE:
+            return f"server.port: {where}; stop what listens there, or choose another port"
+        case errno.EACCES:
+            return f"server.port: {where}; choose a port above 1023"
+        case _:
+            return f"server.host: {where}; choose an address of this machine, such as 127.0.0.1"
 
 
 class Server:
