@@ -74,6 +74,8 @@ async def test_a_page_without_its_server_says_so_and_goes_on_by_itself(
         server = await first.enter_async_context(sandbox_server())
         port = int(server.url.rpartition(":")[2])
         async with sandbox_page(chromium, server.url, size) as page:
+            await page.write_as_customer("Hello")
+            await expect(page.page.locator("#waiting")).to_be_visible()
             await first.aclose()
             notice = page.page.get_by_role("alert")
             await expect(notice).to_have_text(
@@ -86,6 +88,7 @@ async def test_a_page_without_its_server_says_so_and_goes_on_by_itself(
             await page.page.get_by_role("button", name="Send as the agent").click()
             await expect(box).to_have_value("Anyone?")
             await expect(notice).to_contain_text("Relevo does not answer.")
+            await expect(page.page.locator("#waiting")).to_be_hidden()  # who knows
             assert await covered(page.page, "#notice") == []
             async with sandbox_server(port=port):
                 await expect(notice).to_be_hidden(timeout=15_000)

@@ -123,6 +123,7 @@ function take(message) {
 function live(on) {
   $("live").dataset.state = on ? "live" : "away";
   $("live-text").textContent = on ? "Live" : "Reconnecting";
+  drawWaiting();
 }
 
 function drawSwitch(on) {
@@ -211,7 +212,8 @@ function drawSilence() {
 const secondsSince = (at) =>
   Math.max(0, (Date.now() + state.clockAheadMs - Date.parse(at)) / 1000);
 
-// What the customer wrote and neither a reply nor an ended turn came after: Relevo is at it.
+// What the customer wrote and neither a reply nor an ended turn came after: Relevo is at it, as far
+// as a page can know that hears from it.
 function drawWaiting() {
   const settledAt = state.turns.find((turn) => turn.at)?.at ?? "";
   const thread = [...state.thread.values()];
@@ -219,10 +221,10 @@ function drawWaiting() {
   const waiting = thread.slice(replied + 1).filter((message) =>
     message.side === "in" && message.delivery !== "given_up"
     && !(Date.parse(message.at) <= Date.parse(settledAt)));
-  const last = waiting[waiting.length - 1];
+  const last = $("live").dataset.state === "live" ? waiting[waiting.length - 1] : undefined;
   const quiet = state.settings.quiet_seconds;
   const gathers = last && secondsSince(last.at) < quiet;
-  const text = gathers ? `Gathering, answers after ${quiet} s of silence` : "Reading and answering";
+  const text = gathers ? `Gathering, answers after ${quiet}\u00a0s of silence` : "Reading and answering";
   $("waiting").hidden = !last;
   if ($("waiting-text").textContent !== text) $("waiting-text").textContent = text;
   const open = state.turns.some((turn) => !turn.outcome);
