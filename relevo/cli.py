@@ -46,7 +46,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _cannot(why: str) -> int:
-    sys.stderr.write(f"relevo: {' '.join(why.split())}\n")
+    from relevo.terminal import escaped  # noqa: PLC0415
+
+    sys.stderr.write(f"relevo: {escaped(' '.join(why.split()))}\n")
     return CANNOT
 
 

@@ -186,8 +186,9 @@ def _at(instant: datetime | None) -> str:
 
 
 def _json(content: Any) -> None:
+    text = orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
     try:
-        sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(terminal.escaped_json(text) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         terminal.hang_up()

@@ -48,6 +48,19 @@ def escaped(text: str) -> str:
     return "".join(map(_shown, text))
 
 
+def escaped_json(text: str) -> str:
+    """Return JSON with escapes also for what JSON itself leaves as it is."""
+    return "".join(
+        character if character == "\n" or _shown(character) == character else _in_json(character)
+        for character in text
+    )
+
+
+def _in_json(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
 def quote(on: Console, head: str, text: str, *, style: str = "") -> None:
     """Print our `head` and somebody's text behind it; its further lines are marked as such."""
     first, *more = text.replace("\r\n", "\n").split("\n")

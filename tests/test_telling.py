@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
+import orjson
 import pytest
 from rich.console import Console
 
-from relevo.telling import why
+from relevo.store.inspection import Balance
+from relevo.telling import balances, why
 from relevo.terminal import FURTHER_LINE, program, quote
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -97,6 +99,37 @@ def test_nobody_can_write_evidence_or_steer_the_terminal(
     assert "          |     recall: complete" in lines
     assert len([line for line in lines if line.startswith("    recall: ")]) == 1
     assert not [line for line in lines if line.startswith("    replied: ")]
+
+
+def test_a_script_reads_what_was_written_and_its_terminal_is_not_steered(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = 'a\x9b2J\x7f\x1b\u202e\n\U000e0041 \N{GRINNING FACE} "\\'
+    why([conversation(waiting=[text])], "x", as_json=True)
+    out = capsys.readouterr().out
+    assert orjson.loads(out)["conversations"][0]["waiting"] == [text]
+    assert not set(out) & set("\x9b\x7f\x1b\u202e\U000e0041")
+
+
+def test_a_loss_is_told_with_what_it_means_and_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    books = [
+        Balance("hotel", 5, {"answered": 4}, stranded=0, unexplained=0),
+        Balance("bar", 3, {"answered": 5}, stranded=0, unexplained=0),
+        Balance("spa", 2, {"in_flight": 2}, 1, 2, stranded_since=NOON, unexplained_since=NOON),
+        Balance("pool", 1, {"answered": 1}, stranded=0, unexplained=0),
+    ]
+    balances(books, as_json=False)
+    out = capsys.readouterr().out
+    assert "Something is missing: hotel, bar, spa." in out
+    assert "hotel: 1 accepted, and no longer stored (remainder); since when is not known" in out
+    assert "bar: 2 stored, and never counted as accepted (remainder)" in out
+    assert "spa: 1 in flight, but neither unread nor in an open turn" in out
+    assert "(stranded); the oldest came 2026-03-02 12:00:00Z" in out
+    assert "(unexplained); the oldest came 2026-03-02 12:00:00Z" in out
+    assert "pool:" not in out
+    assert "compare it with a backup" in out
 
 
 def test_an_address_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
