@@ -31,6 +31,8 @@ NEVER = 10_000_000.0
 DRAIN_PASSES = 50
 """Turns of the loop between two looks of a drain: real sockets need some, at any time."""
 
+DRAIN_LOOKS_EVERY = timedelta(seconds=0.05)
+
 
 class House:
     """Relevo with one WATI line, its provider, its AI and its database.
@@ -199,10 +201,14 @@ class House:
         return {name: float(value) for name, value in pairs}
 
     def _let_drain_wait(self, supervisor: Supervisor, ends_at: datetime) -> None:
-        """Move the clock on to when a drain looks again; it sleeps on this clock."""
-        drained = supervisor.settled and not supervisor.performer.in_flight
+        """Move the clock on to when a drain looks again; it sleeps on this clock.
+
+        Also if nothing is left by now: it may have looked before that, and be asleep.
+        """
+        if supervisor.settled and not supervisor.performer.in_flight:
+            ends_at = min(ends_at, self.clock.now() + DRAIN_LOOKS_EVERY)
         due = self.clock.next_alarm_at
-        if not drained and due is not None and due <= ends_at:
+        if due is not None and due <= ends_at:
             self.clock.advance_to(due)
 
     def _is_quiet(self) -> bool:
