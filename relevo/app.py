@@ -248,6 +248,7 @@ class Relevo:
             quiet_seconds=business.quiet_seconds,
             gap_seconds=business.gap_seconds,
             explain=explain,
+            host=self._config.server.host,
         )
 
     def _open_metrics(self, supervisor: Supervisor, database: Database) -> None:
