@@ -1,4 +1,4 @@
-"""`make run` as a person meets it: the whole product, its page, a real Chromium."""
+"""The whole product in this process, its page, a real Chromium."""
 
 from pathlib import Path
 
