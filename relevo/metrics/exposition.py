@@ -57,5 +57,6 @@ def _started(registry: CollectorRegistry, host: str, port: int) -> tuple[WSGISer
         return start_http_server(port, addr=host, registry=registry)
     except OSError as error:
         raise ConfigError(
-            f"the metrics port {port} on {host} cannot be opened: {error.strerror}"
+            f"server.metrics_port: cannot listen on {host}:{port} ({error.strerror}); "
+            "stop what listens there, or choose another port"
         ) from error
