@@ -176,7 +176,7 @@ def part(state: PartState, seconds: float) -> Part:
 async def test_a_taken_port_is_one_clear_line(counted: Counted) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"metrics port {port} on 127.0.0.1"):
+        with pytest.raises(ConfigError, match=f"server.metrics_port: .* on 127.0.0.1:{port} "):
             MetricsServer(counted.registry, "127.0.0.1", port)
 
 
