@@ -146,7 +146,7 @@ WITH item AS (
         AND item.author = 'customer'
 ), echoed AS (
     -- The echo of a send of ours that has not ended proves that the provider has it.
-    SELECT DISTINCT item.ordinal, m.business_id, m.conversation_id, m.id
+    SELECT item.ordinal, m.business_id, m.conversation_id, m.id
     FROM known
         JOIN item USING (ordinal)
         JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
@@ -179,16 +179,11 @@ WITH item AS (
         AND u.message_id = r.message_id AND u.state = 'context'
     RETURNING r.ordinal, u.business_id, u.conversation_id, u.message_id, u.received_at
 ), proven AS (
+    -- The conversation is locked first here too: the commits that date a reply hold it.
     UPDATE message AS m SET status = 'sent'
-    FROM (
-        SELECT own.business_id, own.id
-        FROM echoed AS e
-            JOIN forbidding AS f ON f.business_id = e.business_id AND f.id = e.conversation_id
-            JOIN message AS own ON own.business_id = e.business_id AND own.id = e.id
-        ORDER BY own.business_id, own.id
-        FOR NO KEY UPDATE OF own
-    ) AS locked
-    WHERE m.business_id = locked.business_id AND m.id = locked.id AND m.status = ''
+    FROM echoed AS e
+        JOIN forbidding AS f ON f.business_id = e.business_id AND f.id = e.conversation_id
+    WHERE m.business_id = e.business_id AND m.id = e.id AND m.status = ''
 ), seen AS (
     UPDATE message AS m
     SET source = 'webhook', fate = 'in_flight', received_at = revived.received_at
