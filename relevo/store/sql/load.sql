@@ -21,11 +21,16 @@ SELECT DISTINCT w.conversation_id, u2.state, w.id, w.author, w.author_name, w.ki
 FROM untold AS u
     JOIN message AS m ON m.business_id = u.business_id AND m.id = u.message_id
         AND m.source = 'webhook'
-    JOIN message AS w ON w.business_id = m.business_id AND w.conversation_id = m.conversation_id
-        AND w.event_at BETWEEN m.event_at - interval '120 seconds'
-            AND m.event_at + interval '120 seconds'
-        AND w.source <> 'webhook' AND (w.author = 'customer') = (m.author = 'customer')
-        AND (btrim(w.body) = btrim(m.body) OR btrim(w.body) = '' OR btrim(m.body) = '')
+    CROSS JOIN LATERAL (
+        -- By its index for each, whatever the planner believes of tables it has no statistics of.
+        SELECT n.* FROM message AS n
+        WHERE n.business_id = m.business_id AND n.conversation_id = m.conversation_id
+            AND n.event_at BETWEEN m.event_at - interval '120 seconds'
+                AND m.event_at + interval '120 seconds'
+            AND n.source <> 'webhook' AND (n.author = 'customer') = (m.author = 'customer')
+            AND (btrim(n.body) = btrim(m.body) OR btrim(n.body) = '' OR btrim(m.body) = '')
+        OFFSET 0
+    ) AS w
     LEFT JOIN untold AS u2 ON u2.business_id = w.business_id
         AND u2.conversation_id = w.conversation_id AND u2.message_id = w.id
 WHERE u.business_id = $1::text AND u.conversation_id = ANY ($2::bigint[])
