@@ -3,16 +3,19 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from relevo import identity
-from relevo.messages import Address, Author, Delivery, InboundMessage, NewContact, Receipt
+from relevo.identity import PHONE
+from relevo.messages import (
+    CLOCK_SKEW_MAX,
+    Address,
+    Author,
+    Delivery,
+    InboundMessage,
+    NewContact,
+    Receipt,
+)
 from relevo.store.batches import Placed
-
-CLOCK_SKEW_MAX = timedelta(seconds=60)
-"""A provider's clock may run ahead of ours by this much; anything later is our own time."""
-
-PHONE = "phone"
 
 LANES = 512
 """Strangers line up in so many, however many they are: a server has room for few thousand locks."""
