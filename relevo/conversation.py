@@ -31,6 +31,7 @@ from relevo.events import (
     HistoryRecalled,
     Interrupted,
     Looked,
+    Reconciled,
     SendAccepted,
     SendFailed,
     TimerFired,
@@ -94,7 +95,7 @@ def _rebuilt(rows: Rows, rules: Rules) -> State:
             return Sending(rules, conversation, rows.untold, turn, rows.parts, rows.told)
 
 
-def _decide(  # noqa: C901, PLR0912  (one case an event: the dispatch reads best whole)
+def _decide(  # noqa: C901, PLR0911, PLR0912  (one case an event: the dispatch reads best whole)
     state: State, event: Event, now: datetime
 ) -> Decision | None:
     match event:
@@ -115,6 +116,8 @@ def _decide(  # noqa: C901, PLR0912  (one case an event: the dispatch reads best
         case AnswerFailed():
             if isinstance(state, Ensuring | Answering) and _is_current(state, event):
                 return answering.failed(state, event, now)
+        case Reconciled():
+            return None
         case SendAccepted():
             if isinstance(state, Sending) and _is_on_its_way(state, event):
                 return sending.accepted(state, event, now)

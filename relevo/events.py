@@ -66,10 +66,25 @@ class AnswerFailure(StrEnum):
     """Locked by a call that still runs: waits, nothing was stored."""
     TRANSIENT = "transient"
     """An HTTP answer that says later: tried again, nothing was stored."""
+    RATE_LIMITED = "rate_limited"
+    """The key is braked: tried again when it says, however often, within the turn's total time."""
     UNKNOWN = "unknown"
     """No usable answer came back: the AI may have stored the turn."""
+    POLICY = "policy"
+    """The AI will not answer this input; the next turn offers it once more, and no other."""
     PERMANENT = "permanent"
     """Will not get better by trying again."""
+
+
+class Finding(StrEnum):
+    """What the AI's conversation shows of a call of unknown outcome, if it shows no answer."""
+
+    NOT_STORED = "not_stored"
+    """Nothing of the turn is there, or not yet."""
+    RUNNING = "running"
+    """Its input is there and no answer to it, or the conversation is locked."""
+    UNCLEAR = "unclear"
+    """It cannot be told apart from an earlier turn of the same words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +115,17 @@ class AnswerFailed:
     attempt: int
     failure: AnswerFailure
     reason: str
+    retry_after_seconds: float | None = None
+    """How long a rate limit asks to wait, if it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The AI's conversation was looked at for an answer, and has none (yet)."""
+
+    turn_id: int
+    attempt: int
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +147,10 @@ class SendFailure(StrEnum):
     """The provider will never take this."""
     NOT_SENT = "not_sent"
     """Nothing can have left, or the provider said later: tried again."""
+    RATE_LIMITED = "rate_limited"
+    """Not taken, for this customer's or this line's pace: tried again when it may be."""
+    STOPPED = "stopped"
+    """The provider lets this line send nothing (token, account): a person has to act."""
     UNKNOWN = "unknown"
     """It may have been sent: looked for before anything is repeated."""
 
@@ -133,6 +163,8 @@ class SendFailed:
     attempt: int
     failure: SendFailure
     reason: str
+    retry_after_seconds: float | None = None
+    """How long a rate limit asks to wait, if it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +184,7 @@ Event = (
     | ConversationEnsured
     | Answered
     | AnswerFailed
+    | Reconciled
     | SendAccepted
     | SendFailed
     | Interrupted

@@ -31,11 +31,16 @@ class Author(StrEnum):
 
 
 class Source(StrEnum):
-    """How a message reached us. `TURN` is a reply of our own."""
+    """How a message reached us. `TURN` is a reply of our own, or what it says when it failed.
+
+    `SCHEDULE` is a send of ours that no turn opened, `API` what a person asked of us.
+    """
 
     WEBHOOK = "webhook"
     HISTORY = "history"
     TURN = "turn"
+    SCHEDULE = "schedule"
+    API = "api"
 
 
 class Fate(StrEnum):
@@ -56,12 +61,17 @@ class Untold(StrEnum):
     """Why a message still waits to be told to the AI.
 
     `UNREAD` wants an answer, `FAILED` wanted one and joins the next turn, `CONTEXT` is only told.
+    `HELD` came while a human had the chat: told like context, answered only if a person asks.
+    `ASKED` is that request, a row of its own; `DUE` is a message of ours that has to be sent first.
     A message without one of these was told (or never will be).
     """
 
     UNREAD = "unread"
     FAILED = "failed"
     CONTEXT = "context"
+    HELD = "held"
+    ASKED = "asked"
+    DUE = "due"
 
 
 class Address(NamedTuple):

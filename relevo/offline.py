@@ -4,7 +4,7 @@ Deterministic and without I/O, so that the sandbox and the tests show the whole 
 exactly what an AI in its place would know. It never fails and keeps no conversation of its own.
 """
 
-from relevo.events import AnswerFailure
+from relevo.events import AnswerFailure, Finding
 from relevo.outcomes import Answer, NoAnswer, Prompt
 
 MODEL = "offline"
@@ -24,6 +24,14 @@ class OfflineAssistant:
     ) -> Answer:
         """Say what the prompt holds, the same words for the same prompt."""
         return Answer(text="\n".join((_got(prompt), *_missed(prompt))), model=MODEL)
+
+    async def reconcile(
+        self,
+        ai_conversation: str,  # noqa: ARG002  (the port's signature)
+        prompt: Prompt,  # noqa: ARG002
+    ) -> Finding:
+        """Find nothing: it stores nothing."""
+        return Finding.NOT_STORED
 
 
 def _got(prompt: Prompt) -> str:

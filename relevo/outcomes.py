@@ -34,6 +34,8 @@ class NotAccepted:
 
     failure: SendFailure
     reason: str
+    retry_after_seconds: float | None = None
+    """With RATE_LIMITED: how long to wait, if the provider says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,5 @@ class NoAnswer:
 
     failure: AnswerFailure
     reason: str
+    retry_after_seconds: float | None = None
+    """With RATE_LIMITED: how long the AI asks to be left alone, if it says."""

@@ -44,6 +44,7 @@ class Stage(StrEnum):
     RECALLING = "recalling"
     ENSURING = "ensuring"
     ANSWERING = "answering"
+    RECONCILING = "reconciling"
     SENDING = "sending"
     ENDED = "ended"
 
@@ -58,6 +59,15 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     MERGED = "merged"
+    SENT = "sent"
+    """Of a send of ours that answers nobody: it has left."""
+
+
+class Purpose(StrEnum):
+    """What a turn is for: to answer customer messages, or only to send what we were asked to."""
+
+    REPLY = "reply"
+    SEND = "send"
 
 
 class PartState(StrEnum):
@@ -87,6 +97,12 @@ class Rules:
     answer_timeout_seconds: float = 90
     ai_conversations: bool = True
     """Whether the assistant keeps a conversation of its own, made before it is asked."""
+    answer_total_seconds: float = 150
+    """How long a turn may be about its answer, with all tries and waits, before it is given up."""
+    human_hold_seconds: float = 0
+    """How long we stay silent after a colleague's message."""
+    fallback_text: str = ""
+    """Said once when a turn fails for good; empty: nothing."""
     timezone: str = "UTC"
 
 
@@ -118,6 +134,10 @@ class Conversation:
     new_contact: bool = False
     """The provider called this contact new: there is nothing to look back at."""
     ai_conversation: str | None = None
+    hold_until: datetime | None = None
+    """A hold ends then, or ended: what was received before is held."""
+    hold_released_at: datetime | None = None
+    """A person gave the chat back then: colleagues' messages before it hold nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +193,9 @@ class Turn:
     """The stage's effect is tried again then."""
     deadline_at: datetime | None = None
     """The stage's effect is given up then."""
+    answer_ends_at: datetime | None = None
+    """The whole answer, with all its tries, is given up then."""
+    purpose: Purpose = Purpose.REPLY
     outcome: Outcome | None = None
     reason: str = ""
     response_id: str = ""
@@ -200,6 +223,8 @@ class Part:
     deadline_at: datetime | None = None
     resent: bool = False
     """The one guarded re-send after an unknown outcome has been used."""
+    window_ends_at: datetime | None = None
+    """The provider takes no free text after this: 24 h from the customer's last message."""
     proven: bool = False
     """A status or an echo says that the provider has it, while we do not know it otherwise."""
     reason: str = ""

@@ -14,6 +14,7 @@ from typing import Any, cast
 from relevo.ai_conversations import AiConversation
 from relevo.effects import Effect
 from relevo.errors import StoreUnavailableError
+from relevo.events import Finding
 from relevo.messages import Address, ConversationKey, Message
 from relevo.outcomes import Accepted, Answer, History, NoAnswer, NotAccepted, Prompt
 from relevo.turns import RecallStatus, Rules, Turn
@@ -103,6 +104,7 @@ class Ai:
         self.answering = Door()
         self.ensuring = Door()
         self.answered: Answer | NoAnswer | None = None
+        self.found: Answer | Finding | NoAnswer = Finding.NOT_STORED
         self._trace = trace
 
     async def ensure(self, seed: Prompt) -> AiConversation | NoAnswer:
@@ -119,6 +121,11 @@ class Ai:
         number = len(self.questions)
         await self.answering.through()
         return self.answered or Answer(f"Reply {number}")
+
+    async def reconcile(self, ai_conversation: str, prompt: Prompt) -> Answer | Finding | NoAnswer:
+        del ai_conversation, prompt
+        self._trace.append("reconcile")
+        return self.found
 
 
 class Configured:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from relevo.ai_conversations import AiConversation
 from relevo.effects import Effect
+from relevo.events import Finding
 from relevo.messages import Address, ConversationKey, Message
 from relevo.outcomes import Accepted, Answer, History, NoAnswer, NotAccepted, Prompt
 from relevo.turns import Rules, Turn
@@ -73,6 +74,12 @@ class Assistant(Protocol):
 
     async def answer(self, ai_conversation: str | None, prompt: Prompt) -> Answer | NoAnswer:
         """Answer a turn. Never raises for the AI."""
+
+    async def reconcile(self, ai_conversation: str, prompt: Prompt) -> Answer | Finding | NoAnswer:
+        """Look whether a call that never came back was stored: its answer, or what is found.
+
+        `prompt` is the one that was asked, with `thread` as the AI was told it before. Reads only.
+        """
 
 
 class Businesses(Protocol):

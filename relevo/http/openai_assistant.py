@@ -24,7 +24,7 @@ import httpx2
 from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
 
 from relevo.ai_conversations import AiConversation, RefusedIdError
-from relevo.events import AnswerFailure
+from relevo.events import AnswerFailure, Finding
 from relevo.http.openai_failures import (
     CONVERSATION_INVALID,
     REFUSED,
@@ -97,6 +97,11 @@ class OpenAIAssistant:
         return await self._respond(
             {"conversation": ai_conversation, "input": _items(prompt.items), "store": True}
         )
+
+    async def reconcile(self, ai_conversation: str, prompt: Prompt) -> Answer | Finding | NoAnswer:
+        """Look whether a call that never came back was stored."""
+        del ai_conversation, prompt
+        return Finding.UNCLEAR
 
     async def _respond(self, memory: Mapping[str, object]) -> Answer | NoAnswer:
         body = {

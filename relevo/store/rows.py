@@ -12,6 +12,7 @@ from relevo.turns import (
     Outcome,
     Part,
     PartState,
+    Purpose,
     RecallReason,
     RecallStatus,
     Stage,
@@ -42,6 +43,8 @@ def conversation_from(business_id: str, row: Row) -> Conversation:
         owed_since=row["owed_since"],
         new_contact=row["new_contact"],
         ai_conversation=row["openai_conversation_id"],
+        hold_until=row["hold_until"],
+        hold_released_at=row["hold_released_at"],
     )
 
 
@@ -94,6 +97,8 @@ def turn_from(row: Row) -> Turn:
         replaced=row["replaced"],
         wait_until=row["wait_until"],
         deadline_at=row["deadline_at"],
+        answer_ends_at=row["answer_ends_at"],
+        purpose=Purpose(row["purpose"] or Purpose.REPLY),
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         reason=row["reason"],
         response_id=row["response_id"],
@@ -124,6 +129,7 @@ def part_from(row: Row) -> Part:
         first_started_at=row["first_started_at"],
         deadline_at=row["deadline_at"],
         resent=row["resent"],
+        window_ends_at=row["window_ends_at"],
         proven=row["proven"],
         reason=row["reason"],
     )
@@ -182,6 +188,7 @@ def part_row(business_id: str, part: Part) -> Columns:
         "first_started_at": part.first_started_at,
         "deadline_at": part.deadline_at,
         "resent": part.resent,
+        "window_ends_at": part.window_ends_at,
         "reason": part.reason,
     }
 

@@ -84,7 +84,7 @@ ON CONFLICT (business_id, id) DO UPDATE SET
     missed_ids = EXCLUDED.missed_ids, missed_left_out = EXCLUDED.missed_left_out,
     attempt = EXCLUDED.attempt, tries = EXCLUDED.tries, replaced = EXCLUDED.replaced,
     wait_until = EXCLUDED.wait_until, deadline_at = EXCLUDED.deadline_at,
-    outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, response_id = EXCLUDED.response_id,
+    answer_ends_at = EXCLUDED.answer_ends_at, outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, response_id = EXCLUDED.response_id,
     model = EXCLUDED.model, input_tokens = EXCLUDED.input_tokens,
     cached_tokens = EXCLUDED.cached_tokens, output_tokens = EXCLUDED.output_tokens,
     reasoning_tokens = EXCLUDED.reasoning_tokens, answer_seconds = EXCLUDED.answer_seconds,
@@ -97,7 +97,7 @@ SELECT * FROM jsonb_populate_recordset(NULL::outbox, $1::jsonb)
 ON CONFLICT (business_id, message_id) DO UPDATE SET
     state = EXCLUDED.state, attempt = EXCLUDED.attempt, started_at = EXCLUDED.started_at,
     first_started_at = EXCLUDED.first_started_at, deadline_at = EXCLUDED.deadline_at,
-    resent = EXCLUDED.resent, reason = EXCLUDED.reason;
+    resent = EXCLUDED.resent, window_ends_at = EXCLUDED.window_ends_at, reason = EXCLUDED.reason;
 
 -- name: date_replies
 -- A reply's event time is when it left, and then when the provider took it.

@@ -2,7 +2,7 @@
 
 -- name: conversations
 SELECT id, version, last_customer_at, last_assistant_at, last_agent_at, known_to, told_to,
-    owed_since, new_contact, openai_conversation_id, tags
+    owed_since, new_contact, openai_conversation_id, hold_until, hold_released_at, tags
 FROM conversation
 WHERE business_id = $1::text AND id = ANY ($2::bigint[]);
 

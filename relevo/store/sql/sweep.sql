@@ -4,14 +4,15 @@
 -- Conversations with unread rows of the last minutes, with how many.
 SELECT business_id, conversation_id, count(*) AS unread
 FROM untold
-WHERE state = 'unread' AND received_at > $1::timestamptz
+WHERE state IN ('unread', 'asked', 'due') AND received_at > $1::timestamptz
 GROUP BY business_id, conversation_id;
 
 -- name: unread_all
 -- Everything that wants to go on: unread rows of any age, and open turns. For taking over.
 SELECT business_id, conversation_id, count(*) FILTER (WHERE unread) AS unread
 FROM (
-    SELECT business_id, conversation_id, true AS unread FROM untold WHERE state = 'unread'
+    SELECT business_id, conversation_id, true AS unread FROM untold
+    WHERE state IN ('unread', 'asked', 'due')
     UNION ALL
     SELECT business_id, conversation_id, false FROM turn WHERE stage <> 'ended'
 ) AS waiting
