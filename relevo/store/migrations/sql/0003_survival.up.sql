@@ -51,5 +51,6 @@ CREATE POLICY tenant ON early_status TO relevo_app
 CREATE POLICY ingest ON early_status TO relevo_ingest USING (true) WITH CHECK (true);
 CREATE POLICY sweep ON early_status FOR SELECT TO relevo_sweep USING (true);
 
+GRANT SELECT ON early_status TO relevo_app;
 GRANT SELECT, INSERT, DELETE ON early_status TO relevo_ingest;
 GRANT UPDATE (replayed_at) ON quarantine TO relevo_app;
