@@ -1,4 +1,4 @@
-"""A circuit: keeps calls at home that can only fail until a person has acted (money, keys, accounts).
+"""A circuit: keeps calls at home that can only fail until a person acts (money, keys, accounts).
 
 * Closed, every call goes out. Open, none does, but for one probe each `probe_seconds`.
 * What a call tells counts only while the circuit is as it was when the call went out: neither a
