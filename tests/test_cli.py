@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,18 @@ async def test_no_option_is_guessed(tmp_path: Path) -> None:
 
 async def test_the_help_tells_the_exit_codes(tmp_path: Path) -> None:
     assert "Exit codes: 0 well; 1 a command" in (await relevo(tmp_path, "--help")).out
+
+
+def test_help_waits_for_nothing() -> None:
+    said = """
+import contextlib, sys
+from relevo.cli import run
+with contextlib.suppress(SystemExit):
+    run(["--help"])
+slow = {"aiohttp", "alembic", "asyncpg", "openai", "pydantic", "rich", "uvloop"} & set(sys.modules)
+assert not slow, slow
+"""
+    subprocess.run([sys.executable, "-c", said], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 async def test_a_play_needs_a_relevo(tmp_path: Path) -> None:
