@@ -25,6 +25,7 @@ ROLE_OF_FILE = {
     "inspect": "relevo_app",
     "journal": "relevo_app",
     "load": "relevo_app",
+    "outbound": "relevo_app",
     "setup": "relevo_app",
     "sweep": "relevo_sweep",
 }
@@ -42,6 +43,7 @@ SCANNED_WHOLE = re.compile(r"Seq Scan on (\w+)")
 ONE = [{"id": 5, "conversation_id": 5, "message_id": 5, "duplicate": 5, "kept": 6, "turn_id": 5}]
 COLUMNS = {"channel_id": LINE, "key": "k5", "at": "2026-03-02T12:00:00Z", "fate": "held"}
 ROW = orjson.dumps([{**ONE[0], **COLUMNS, "version": 0, "state": "context"}]).decode()
+WAITING = orjson.dumps([{**ONE[0], **COLUMNS, "author": "system", "state": "asked"}]).decode()
 IDS = [5, 6, 7]
 
 LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
@@ -83,6 +85,9 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("inspect", "messages_by_id"): (BUSINESS, IDS),
     ("inspect", "replies_of"): (BUSINESS, IDS),
     ("inspect", "waiting_of"): (BUSINESS, 5),
+    ("outbound", "raise_version"): (BUSINESS, 5),
+    ("outbound", "reached_at"): (BUSINESS, 5),
+    ("outbound", "put_waiting"): (BUSINESS, WAITING),
     ("sweep", "unread_since"): (NOON - timedelta(minutes=10),),
     ("sweep", "channels_of_others"): ([LINE], "bakery"),
 }
@@ -115,7 +120,7 @@ def test_every_file_of_sql_has_a_role() -> None:
 
 
 def test_every_statement_of_the_daily_work_is_explained() -> None:
-    daily = ("ingest", "journal", "load", "sweep", "inspect")
+    daily = ("ingest", "journal", "load", "outbound", "sweep", "inspect")
     assert {(file, name) for file in daily for name in statements(file)} == (
         LOOKED_UP.keys() | WHOLE_TABLES
     )
