@@ -225,3 +225,20 @@ async def test_a_conversation_that_is_no_more_stops_what_runs_for_it_and_leaves(
         await hotel.advance(IDLE_SECONDS)
         hotel.supervisor.passivate()
         assert hotel.supervisor.resident == 0
+
+
+async def test_when_memory_is_short_whoever_is_idle_leaves_and_nobody_else(hotel: Hotel) -> None:
+    keys = customers(hotel, 600)
+    await hotel.advance(QUIET_SECONDS)
+    hotel.customer("¿Algo más?", phone(7))
+    async with closed(hotel.journal.committing) as storing:
+        hotel.customer("¿Sigue ahí?", phone(8))
+        await hotel.advance(QUIET_SECONDS)
+        await hotel.reaches(storing)
+        assert hotel.supervisor.resident == len(keys)
+        await hotel.supervisor.relieve()
+        assert hotel.supervisor.resident == hotel.probe.resident == 2
+    await hotel.quiet()
+    assert len(hotel.line.sent) == len(keys) + 2
+    await hotel.supervisor.relieve()
+    assert hotel.supervisor.resident == 0

@@ -1,16 +1,18 @@
 """The supervisor's whole day: places at the AI, sweeps, the start and the end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
+from relevo.actors.ports import Chores
+from relevo.clock import Clock
 from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey
 from tests.actors_outside import QUIET_SECONDS, closed
-from tests.actors_rig import NEVER, Hotel, Outside, phone
+from tests.actors_rig import NEVER, Hotel, Outside, passes, phone
 from tests.fakes.clock import until
 
 IDLE_SECONDS = 300
@@ -23,9 +25,11 @@ async def hotel() -> AsyncIterator[Hotel]:
 
 
 @asynccontextmanager
-async def sweeping(outside: Outside | None = None, **bounds: float) -> AsyncIterator[Hotel]:
+async def sweeping(
+    outside: Outside | None = None, chores: Chores | None = None, **bounds: float
+) -> AsyncIterator[Hotel]:
     """A hotel whose sweeper is at work."""
-    async with Hotel(outside, **{"sweep_seconds": 2, **bounds}) as hotel:
+    async with Hotel(outside, chores, **{"sweep_seconds": 2, **bounds}) as hotel:
         hotel.tasks.spawn(hotel.supervisor.sweep_for_ever(), "sweep")
         yield hotel
 
@@ -119,9 +123,9 @@ async def test_a_sweep_reads_nothing_that_is_known() -> None:
 
 async def test_a_sweep_looks_back_so_far_and_a_take_over_at_everything() -> None:
     outside = Outside()
+    outside.says("Hola")
+    outside.clock.advance_to(outside.clock.now() + timedelta(minutes=10))
     async with sweeping(outside) as hotel:
-        hotel.outside.says("Hola")
-        hotel.clock.advance_to(hotel.clock.now() + timedelta(minutes=10))
         await hotel.advance(60)
         assert hotel.journal.loads == []
         await hotel.supervisor.take_over()
@@ -158,10 +162,55 @@ async def test_the_most_overdue_go_first_when_taking_over() -> None:
         assert asked == ["from 3", "from 1", "from 2"]
 
 
-async def test_a_take_over_needs_the_store(hotel: Hotel) -> None:
-    hotel.outside.store_goes()
-    with pytest.raises(StoreUnavailableError):
-        await hotel.supervisor.take_over()
+async def test_a_take_over_that_finds_no_store_is_made_up_for_by_the_next_sweep() -> None:
+    outside = Outside()
+    outside.says("Hola")
+    outside.clock.advance_to(outside.clock.now() + timedelta(hours=3))
+    async with sweeping(outside) as hotel:
+        outside.store_goes()
+        with pytest.raises(StoreUnavailableError):
+            await hotel.supervisor.take_over()
+        await hotel.advance(20)
+        assert hotel.supervisor.settled
+        outside.store_comes_back()
+        await hotel.advance(3)
+        assert hotel.line.sent == ["Reply 1"]
+
+
+async def test_a_sweep_looks_back_from_the_last_one_that_saw_the_rows() -> None:
+    async with sweeping() as hotel:
+        await hotel.advance(10)
+        hotel.outside.says("Hola")  # its commit was the last one that the store took
+        hotel.outside.store_goes()
+        await hotel.advance(3600)
+        hotel.outside.store_comes_back()
+        await hotel.advance(3)
+        assert hotel.line.sent == ["Reply 1"]
+
+
+async def test_a_take_over_reads_in_batches_and_lets_others_have_the_loop() -> None:
+    outside = Outside()
+    keys = [outside.says("Hola", phone=phone(number)) for number in range(5_000)]
+    async with Hotel(outside) as hotel:
+        passed = 0
+
+        async def serve_others() -> None:
+            nonlocal passed
+            while True:
+                passed += 1
+                await passes(1)
+
+        others = hotel.tasks.spawn(serve_others(), "others")
+        async with closed(hotel.journal.loading) as loading:
+            await hotel.supervisor.take_over()
+            assert passed >= len(keys) / 500
+            await hotel.reaches(loading)
+            assert hotel.supervisor.resident == 0, "the first batch is still being read"
+            assert len(hotel.journal.loads) == 1
+        await hotel.quiet()
+        others.cancel()
+        assert hotel.supervisor.resident == len(keys)
+        assert [len(batch) for batch in hotel.journal.loads] == [500] * 10
 
 
 async def test_sweeps_go_on_after_the_store_was_away_and_after_a_bug() -> None:
@@ -177,6 +226,52 @@ async def test_sweeps_go_on_after_the_store_was_away_and_after_a_bug() -> None:
         hotel.outside.says("Hola")
         await hotel.advance(3 + QUIET_SECONDS)
         assert hotel.line.sent == ["Reply 1"]
+
+
+class Tidying:
+    """Chores that say when they were seen to."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.counted: list[Mapping[ConversationKey, int]] = []
+        self.kept_up_at: list[float] = []
+        self.failure: Exception | None = None
+        self._clock = clock
+
+    async def swept(self, unread: Mapping[ConversationKey, int]) -> None:
+        self.counted.append(unread)
+
+    async def keep_up(self) -> None:
+        self.kept_up_at.append(self._clock.monotonic())
+        if self.failure is not None:
+            raise self.failure
+
+
+async def test_chores_are_seen_to_after_sweeps_and_some_of_them_once_a_minute() -> None:
+    outside = Outside()
+    chores = Tidying(outside.clock)
+    async with sweeping(outside, chores, sweep_seconds=2) as hotel:
+        key = hotel.customer("Hola")
+        hotel.customer("¿Hola?")
+        await hotel.advance(4)
+        assert chores.counted == [{key: 2}, {key: 2}]
+        assert chores.kept_up_at == []
+        await hotel.advance(126)
+        assert chores.kept_up_at == [60, 120]
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailableError("away"), ValueError("a bug")])
+async def test_a_chore_that_fails_stops_no_sweep(failure: Exception) -> None:
+    outside = Outside()
+    chores = Tidying(outside.clock)
+    async with sweeping(outside, chores) as hotel:
+        chores.failure = failure
+        await hotel.advance(121)
+        assert len(chores.kept_up_at) == 2
+        hotel.outside.says("Hola")
+        await hotel.advance(3 + QUIET_SECONDS)
+        assert hotel.line.sent == ["Reply 1"]
+        assert set(hotel.failures) <= {failure}
+        hotel.failures.clear()
 
 
 # The end.

@@ -133,3 +133,23 @@ class Probe(Protocol):
 
     def timer_fired(self, lateness_seconds: float) -> None:
         """A deadline was met, this much late."""
+
+
+class Chores(Protocol):
+    """What a sweep sees to besides. Every method may raise `StoreUnavailableError`."""
+
+    async def swept(self, unread: Mapping[ConversationKey, int]) -> None:
+        """A sweep has counted the unread rows of the last minutes, per conversation."""
+
+    async def keep_up(self) -> None:
+        """A minute has passed: whatever has to be tidied up now and then."""
+
+
+class NoChores:
+    """Nothing has to be seen to."""
+
+    async def swept(self, unread: Mapping[ConversationKey, int]) -> None:
+        """Do nothing."""
+
+    async def keep_up(self) -> None:
+        """Do nothing."""

@@ -5,18 +5,15 @@
   complete, not for each of its messages.
 * An idle customer is forgotten first and retired then, with an empty mailbox and no `await`
   between.
-* One that fails is made anew from the rows, later each time; one that keeps failing is set aside:
-  nobody looks at it for ten minutes, whatever is written to it, and then it is tried as often
-  again. Its rows stay as they are, unread; whoever cannot take a step cannot write a dead letter
-  either. It is counted, and an error in the log names it, after those that tell how it failed.
-* A sweep finds what no wake was heard for: unread rows of the last minutes every 2 s, everything
-  that wants to go on when taking over.
+* One that fails is made anew from the rows, after pauses that `recovery.py` knows.
+* A sweep finds what no wake was heard for: unread rows of the minutes before the last sweep every
+  2 s, everything that wants to go on when taking over. What has to be done now and then besides is
+  done after a sweep: the `Chores`.
 """
 
 import asyncio
-import logging
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -25,19 +22,19 @@ from relevo.actors.alarms import Alarms
 from relevo.actors.customer import Customer, Look, Office
 from relevo.actors.gate import Gate
 from relevo.actors.performer import Performer, World
-from relevo.clock import Alarm, sleep
+from relevo.actors.ports import Chores, NoChores
+from relevo.actors.recovery import Recovery
+from relevo.clock import sleep
 from relevo.errors import StoreUnavailableError
 from relevo.events import Event, TimerFired
 from relevo.messages import ConversationKey
-from relevo.states import Answering, Ensuring, Gathering, Idle, Recalling, Sending
+from relevo.states import AtTheAI, Gathering, Idle, Recalling, Sending
 from relevo.tasks import Tasks, is_stopped
 from relevo.turns import PARTS_TERMINAL, Part
 from relevo.writes import Rows
 
-LOG = logging.getLogger(__name__)
-
-SWEEP_STRIDE = 500
-"""Customers a sweep compares before it lets others have the loop; about half a millisecond."""
+STRIDE = 500
+"""Customers that are gone through before others have the loop; about half a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +45,16 @@ class Bounds:
     """Customers whose rows are read with one statement."""
     answering_max: int = 512
     """Customers at the AI at once; its client holds as many connections."""
+    answering_max_of: Callable[[str], int] | None = None
+    """How many of them may be one business's, by its id; None: all."""
     idle_seconds: float = 300
     """How long a customer without work stays in memory."""
     idle_max: int = 100_000
     """How many of them stay at most."""
     sweep_seconds: float = 2
     sweep_back: timedelta = timedelta(minutes=10)
+    """How far before the last sweep that read the rows the next one looks."""
+    upkeep_seconds: float = 60
     failures_max: int = 5
     """Failures in a row before a customer is set aside."""
     set_aside_seconds: float = 600
@@ -67,23 +68,33 @@ class Bounds:
 class Supervisor:
     """Every customer in memory, by conversation."""
 
-    def __init__(self, world: World, tasks: Tasks, bounds: Bounds) -> None:
+    def __init__(
+        self, world: World, tasks: Tasks, bounds: Bounds, chores: Chores | None = None
+    ) -> None:
         self._world = world
+        self._chores = chores or NoChores()
         self._tasks = tasks
         self._bounds = bounds
         self._customers: dict[ConversationKey, Customer] = {}
         self._idle: OrderedDict[ConversationKey, float] = OrderedDict()
         self._woken: dict[ConversationKey, None] = {}
-        self._failures: dict[ConversationKey, int] = {}
-        self._paused: dict[ConversationKey, Alarm] = {}
-        """Who is not to be looked at now, with what will look again."""
         self._undelivered: dict[ConversationKey, list[Event]] = {}
         """Results of effects that a dead actor has asked for, until it is made anew."""
         self._open: set[ConversationKey] = set()
         self._reading = False
         self._draining = False
+        self._taking_over = False
+        self._swept_at = world.clock.now()
+        self._kept_up_at = world.clock.monotonic()
+        self._recovery = Recovery(
+            world.clock,
+            world.probe,
+            self.look,
+            failures_max=bounds.failures_max,
+            set_aside_seconds=bounds.set_aside_seconds,
+        )
         self.alarms = Alarms(world.clock, self._ring)
-        self.gate = Gate(bounds.answering_max, self._fire)
+        self.gate = Gate(bounds.answering_max, self._fire, bounds.answering_max_of)
         self.performer = Performer(world, self.alarms, tasks, self._tell)
         self._office = Office(
             world, self.performer, self._look_now, self._look_later, self._stepped, self._failed
@@ -117,9 +128,7 @@ class Supervisor:
 
     def unsent(self) -> list[Part]:
         """Return the parts of replies, of turns open in memory, that have not come to their end."""
-        states = [
-            customer.state for customer in map(self._customers.get, list(self._open)) if customer
-        ]
+        states = [c.state for c in map(self._customers.get, list(self._open)) if c]
         parts = [part for state in states if isinstance(state, Sending) for part in state.parts]
         return [part for part in parts if part.state not in PARTS_TERMINAL]
 
@@ -130,7 +139,7 @@ class Supervisor:
             self._look_now(key)
 
     def _look_now(self, key: ConversationKey) -> None:
-        if self._draining or key in self._paused:
+        if self._draining or self._recovery.rests(key):
             return
         self._woken[key] = None
         if not self._reading:
@@ -138,13 +147,16 @@ class Supervisor:
             self._tasks.spawn(self._read_woken(), "read-woken")
 
     async def take_over(self) -> None:
-        """Wake everyone who wants to go on, whatever its age; at the start.
+        """Wake everyone who wants to go on, whatever its age, the oldest first; at the start.
 
         Raises:
-            StoreUnavailableError: if the store cannot be read.
+            StoreUnavailableError: if the store cannot be read now; the next sweep takes over then.
         """
-        for key in await self._world.journal.unread(None):
-            self.look(key)
+        self._taking_over = True
+        found = await self._world.journal.unread(None)
+        self._taking_over = False
+        self._swept_at = self._world.clock.now()
+        await self._look_at(found)
 
     async def sweep_for_ever(self) -> None:
         """Find what no wake was heard for, and let go of who has been idle."""
@@ -160,19 +172,30 @@ class Supervisor:
                 raise
 
     async def sweep(self) -> None:
-        """Look once.
+        """Look once, and see to the chores.
 
         Raises:
             StoreUnavailableError: if the store cannot be read.
         """
         self.passivate()
+        if self._taking_over:
+            await self.take_over()
         now = self._world.clock.now()
-        found = await self._world.journal.unread(now - self._bounds.sweep_back)
+        found = await self._world.journal.unread(self._swept_at - self._bounds.sweep_back)
+        self._swept_at = now
+        await self._look_at(found)
+        await self._chores.swept(found)
+        if self._world.clock.monotonic() - self._kept_up_at >= self._bounds.upkeep_seconds:
+            self._kept_up_at = self._world.clock.monotonic()
+            await self._chores.keep_up()
+
+    async def _look_at(self, found: Mapping[ConversationKey, int]) -> None:
+        """Look at whoever has rows that are news to memory."""
         for number, (key, count) in enumerate(found.items(), start=1):
             customer = self._customers.get(key)
             if customer is None or not customer.expects(count):
                 self.look(key)
-            if number % SWEEP_STRIDE == 0:
+            if number % STRIDE == 0:
                 await asyncio.sleep(0)
 
     def passivate(self) -> None:
@@ -182,14 +205,25 @@ class Supervisor:
             key, since = next(iter(self._idle.items()))
             if since > oldest and len(self._idle) <= self._bounds.idle_max:
                 return
-            del self._idle[key]
-            customer = self._customers.get(key)
-            if customer is None or customer.busy:
-                continue
-            if isinstance(customer.state, Idle | None):
-                del self._customers[key]
-                customer.retire()
-                self._world.probe.passivated()
+            self._let_go(key)
+
+    async def relieve(self) -> None:
+        """Forget everybody who is idle now, however briefly: memory is short."""
+        for number, key in enumerate(list(self._idle), start=1):
+            if key in self._idle:
+                self._let_go(key)
+            if number % STRIDE == 0:
+                await asyncio.sleep(0)
+
+    def _let_go(self, key: ConversationKey) -> None:
+        del self._idle[key]
+        customer = self._customers.get(key)
+        if customer is None or customer.busy:
+            return
+        if isinstance(customer.state, Idle | None):
+            del self._customers[key]
+            customer.retire()
+            self._world.probe.passivated()
 
     async def drain(self) -> None:
         """Take no more wakes; wait, within bounds, for what is under way."""
@@ -243,7 +277,7 @@ class Supervisor:
             self._woken.update(dict.fromkeys(left))
 
     def _give(self, key: ConversationKey, rows: Rows | None) -> None:
-        if key in self._paused:
+        if self._recovery.rests(key):
             return
         customer = self._customers.get(key)
         is_new = customer is None
@@ -264,12 +298,11 @@ class Supervisor:
 
     def _tell(self, key: ConversationKey, event: Event) -> None:
         """Bring the result of an effect home, also to a customer made anew meanwhile."""
-        customer = self._customers.get(key)
-        if customer is None:
+        if (customer := self._customers.get(key)) is None:
             self._undelivered.setdefault(key, []).append(event)
             self.look(key)
-            return
-        customer.actor_ref.tell(event)
+        else:
+            customer.actor_ref.tell(event)
 
     def _ring(self, key: ConversationKey, at: datetime, gated: bool) -> None:  # noqa: FBT001
         if gated:
@@ -290,12 +323,12 @@ class Supervisor:
         key, state = customer.key, customer.state
         if not any(isinstance(message, TimerFired) for message in customer.mailbox):
             # Else it may have a place that it is about to use.
-            self.gate.hold(key, inside=isinstance(state, Recalling | Ensuring | Answering))
+            self.gate.hold(key, inside=isinstance(state, Recalling | AtTheAI))
         self._idle.pop(key, None)
         self._open.discard(key)
         if isinstance(state, Idle):
             # Not before: one that fails at the end of every burst reads its rows well each time.
-            self._failures.pop(key, None)
+            self._recovery.well(key)
         if isinstance(state, Idle | None):  # None: another process acts for it, or nobody is there
             self._idle[key] = self._world.clock.monotonic()
         elif not isinstance(state, Gathering):
@@ -311,37 +344,7 @@ class Supervisor:
         results = [m for m in customer.mailbox if not isinstance(m, Look | TimerFired)]
         if results:
             self._undelivered.setdefault(key, []).extend(results)
-        failures = self._failures.pop(key, 0) + 1
-        if failures >= self._bounds.failures_max:
-            self._set_aside(key, failures)
-            return
-        self._failures[key] = failures
-        self._later(key, min(2.0**failures / 4, 30))
-        self._world.probe.restarted()
-
-    def _set_aside(self, key: ConversationKey, failures: int) -> None:
-        seconds = self._bounds.set_aside_seconds
-        self._later(key, seconds)
-        LOG.error(
-            "set aside: conversation %d of %s failed %d times; it is left alone for %d s",
-            key.conversation_id,
-            key.business_id,
-            failures,
-            seconds,
-        )
-        self._world.probe.set_aside()
+        self._recovery.failed(key)
 
     def _look_later(self, key: ConversationKey) -> None:
-        self._later(key, self._bounds.fence_seconds)
-
-    def _later(self, key: ConversationKey, seconds: float) -> None:
-        """Look at a customer after a pause, and not before."""
-
-        def again() -> None:
-            del self._paused[key]
-            self.look(key)
-
-        if (pause := self._paused.get(key)) is not None:
-            pause.cancel()
-        at = self._world.clock.now() + timedelta(seconds=seconds)
-        self._paused[key] = self._world.clock.call_at(at, again)
+        self._recovery.later(key, self._bounds.fence_seconds)
