@@ -29,7 +29,11 @@ ROLE_OF_FILE = {
     "setup": "relevo_app",
     "sweep": "relevo_sweep",
 }
-ROLE_OF_STATEMENT = {("setup", "fitness"): LOGIN, ("setup", "ping"): "relevo_ingest"}
+ROLE_OF_STATEMENT = {
+    ("setup", "fitness"): LOGIN,
+    ("setup", "ping"): "relevo_ingest",
+    ("sweep", "addresses_of"): "relevo_ingest",
+}
 STATEMENTS = [
     pytest.param(path.stem, name, id=f"{path.stem}.{name}")
     for path in sorted(SQL_DIR.glob("*.sql"))
@@ -90,6 +94,8 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("outbound", "put_waiting"): (BUSINESS, WAITING),
     ("sweep", "unread_since"): (NOON - timedelta(minutes=10),),
     ("sweep", "channels_of_others"): ([LINE], "bakery"),
+    ("sweep", "crowded"): (1000, 1000),
+    ("sweep", "addresses_of"): ([BUSINESS], [5]),
 }
 WHOLE_TABLES = {
     ("load", "reserve"),
@@ -147,7 +153,7 @@ async def test_a_statement_is_prepared_by_its_role(
 async def test_a_statement_finds_its_rows_by_an_index(
     file: str, name: str, full: DatabaseUrls
 ) -> None:
-    connection = await working_as(full, ROLE_OF_FILE[file])
+    connection = await working_as(full, ROLE_OF_STATEMENT.get((file, name), ROLE_OF_FILE[file]))
     try:
         await connection.execute(
             "SELECT set_config('relevo.business_id', $1::text, false)", BUSINESS

@@ -113,7 +113,6 @@ class Placer:
 
     def _place(self, owner: int, delivery: Delivery, message: InboundMessage) -> Placed:
         region = self._regions[delivery.business_id]
-        addresses = [identity.normalised(address, region) for address in message.addresses]
         latest = delivery.received_at + CLOCK_SKEW_MAX
         return Placed(
             owner=owner,
@@ -121,7 +120,7 @@ class Placer:
             channel_id=delivery.channel_id,
             canonical_key=identity.canonical_key(delivery.business_id, message.addresses, region),
             keys=list(message.keys),
-            addresses=[(a.kind, _scope(a, delivery.channel_id), a.value) for a in addresses],
+            addresses=reached(message.addresses, region, delivery.channel_id),
             message=message,
             event_at=min(message.event_at or delivery.received_at, latest),
             received_at=delivery.received_at,
@@ -137,6 +136,12 @@ class Placer:
     def _canonical_key(self, business_id: str, addresses: Sequence[Reached]) -> str:
         named = tuple(Address(kind, value) for kind, _scope, value in addresses)
         return identity.canonical_key(business_id, named, self._regions[business_id])
+
+
+def reached(addresses: Sequence[Address], region: str, channel_id: str) -> list[Reached]:
+    """Return addresses as they are stored, in their one spelling, with what they mean it within."""
+    normalised = [identity.normalised(address, region) for address in addresses]
+    return [(a.kind, _scope(a, channel_id), a.value) for a in normalised]
 
 
 def _together(some: Sequence[Reached], more: Sequence[Reached]) -> list[Reached]:

@@ -8,15 +8,32 @@ WHERE state IN ('unread', 'asked', 'due') AND received_at > $1::timestamptz
 GROUP BY business_id, conversation_id;
 
 -- name: unread_all
--- Everything that wants to go on: unread rows of any age, and open turns. For taking over.
+-- Everything that wants to go on: unread rows of any age, and open turns. For taking over: first
+-- whoever waits for nothing but a send, then whoever has waited longest.
 SELECT business_id, conversation_id, count(*) FILTER (WHERE unread) AS unread
 FROM (
-    SELECT business_id, conversation_id, true AS unread FROM untold
+    SELECT business_id, conversation_id, received_at, true AS unread FROM untold
     WHERE state IN ('unread', 'asked', 'due')
     UNION ALL
-    SELECT business_id, conversation_id, false FROM turn WHERE stage <> 'ended'
+    SELECT business_id, conversation_id, NULL, false FROM turn WHERE stage <> 'ended'
 ) AS waiting
-GROUP BY business_id, conversation_id;
+GROUP BY business_id, conversation_id
+ORDER BY min(received_at) NULLS FIRST;
+
+-- name: crowded
+-- Conversations with more unread rows than one customer may have, whatever their age.
+SELECT business_id, conversation_id FROM untold
+WHERE state IN ('unread', 'asked', 'due')
+GROUP BY business_id, conversation_id HAVING count(*) > $1::int
+ORDER BY count(*) DESC
+LIMIT $2::int;
+
+-- name: addresses_of
+-- How these conversations are reached. Runs as relevo_ingest: a sweep sees no address.
+SELECT a.business_id, a.kind, a.scope, a.value
+FROM unnest($1::text[], $2::bigint[]) AS c (business_id, conversation_id)
+    JOIN address AS a
+        ON a.business_id = c.business_id AND a.conversation_id = c.conversation_id;
 
 -- name: channels_of_others
 SELECT id, business_id FROM channel
