@@ -154,9 +154,9 @@ class Relevo:
         stack.callback(self._leave)
 
     def _open_actors(
-        self, means: Means, channels: Mapping[str, ChannelAdapter], probe: Probe
+        self, means: Means, channels: Mapping[str, ChannelAdapter], probe: MeteringProbe
     ) -> Supervisor:
-        assistants = open_assistants(self._config, self._stack)
+        assistants = open_assistants(self._config, self._stack, self._clock, probe)
         businesses = ConfiguredBusinesses(self._config, channels, assistants)
         world = World(
             journal=PostgresJournal(means, self.database.incarnation.number, businesses.serves),

@@ -8,6 +8,7 @@ from relevo.actors.ports import Assistant
 from relevo.clock import Clock
 from relevo.http.channels import ChannelAdapter
 from relevo.http.pace import Pace
+from relevo.http.ports import AssistantProbe
 from relevo.http.sandbox import SandboxChannel
 from relevo.http.session import Session
 from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
@@ -45,17 +46,19 @@ def open_channels(
     return adapters
 
 
-def open_assistants(config: Config, stack: AsyncExitStack) -> Mapping[str, Assistant]:
-    """Make the AI of every business; what has to be closed is left to `stack`."""
+def open_assistants(
+    config: Config, stack: AsyncExitStack, clock: Clock, probe: AssistantProbe
+) -> Mapping[str, Assistant]:
+    """Make the AI of every business; what has to be closed is left to `stack`.
+
+    There is one key, so all of them share its connections and its brake.
+    """
     table = config.assistant
     if table.kind == "offline":
         return {business.id: OfflineAssistant() for business in config.businesses}
     # Importing the SDK takes half a second, which nobody else shall wait for.
-    from relevo.http.openai_assistant import (  # noqa: PLC0415
-        OpenAIAssistant,
-        OpenAISettings,
-        open_client,
-    )
+    from relevo.http.openai_account import OpenAIAccount, OpenAISettings  # noqa: PLC0415
+    from relevo.http.openai_assistant import OpenAIAssistant  # noqa: PLC0415
 
     settings = {
         business.id: OpenAISettings(
@@ -69,10 +72,11 @@ def open_assistants(config: Config, stack: AsyncExitStack) -> Mapping[str, Assis
         )
         for business in config.businesses
     }
-    client = open_client(next(iter(settings.values())))
-    stack.push_async_callback(client.close)
+    account = OpenAIAccount(next(iter(settings.values())), clock, probe)
+    stack.push_async_callback(account.close)
     return {
-        business_id: OpenAIAssistant(setting, client) for business_id, setting in settings.items()
+        business_id: OpenAIAssistant(setting, account, clock, probe)
+        for business_id, setting in settings.items()
     }
 
 

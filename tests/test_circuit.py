@@ -74,6 +74,25 @@ def test_a_probe_that_fails_leaves_it_open_for_what_it_found(
     assert circuit.admit() is None
 
 
+def test_a_probe_that_told_nothing_lets_another_call_probe_at_once(
+    circuit: Circuit, clock: ManualClock
+) -> None:
+    circuit.opens(admitted(circuit), "insufficient_quota")
+    later(clock, PROBE_SECONDS)
+    circuit.gives_back(admitted(circuit))
+
+    assert circuit.admit() is not None
+    assert circuit.admit() is None
+
+
+def test_a_pass_from_before_it_opened_gives_no_probe(circuit: Circuit) -> None:
+    early, failing = admitted(circuit), admitted(circuit)
+    circuit.opens(failing, "http_401")
+    circuit.gives_back(early)
+
+    assert circuit.admit() is None
+
+
 def test_many_calls_that_fail_together_open_it_once(circuit: Circuit) -> None:
     calls = [admitted(circuit) for _ in range(3)]
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -11,15 +10,12 @@ import pytest
 
 from relevo.actors.ports import Assistant
 from relevo.events import AnswerFailure
-from relevo.http.openai_assistant import (
-    SEED_ITEMS_MAX,
-    OpenAIAssistant,
-    open_client,
-)
+from relevo.http.openai_assistant import SEED_ITEMS_MAX
 from relevo.outcomes import Answer, NoAnswer, Prompt, PromptItem
 from relevo.turns import Cost
-from tests.fakes import openai as fakes
-from tests.fakes.openai import FakeOpenAI, Fault
+from tests.fakes import openai_faults as fakes
+from tests.fakes.openai import FakeOpenAI
+from tests.fakes.openai_faults import Fault
 from tests.openai_rig import (
     CANARY,
     EMPTY,
@@ -27,6 +23,7 @@ from tests.openai_rig import (
     KEY,
     ensured,
     message,
+    office,
     opened,
     settings_for,
     text,
@@ -37,8 +34,6 @@ BUSY = AnswerFailure.BUSY
 TRANSIENT = AnswerFailure.TRANSIENT
 UNKNOWN = AnswerFailure.UNKNOWN
 PERMANENT = AnswerFailure.PERMANENT
-
-NOON = datetime(2025, 10, 8, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -149,18 +144,12 @@ async def test_a_conversation_needs_no_thread_and_no_business(fake: FakeOpenAI) 
     assert fake.bodies("/conversations") == [{"items": [], "metadata": {}}]
 
 
-async def test_businesses_share_one_client(fake: FakeOpenAI) -> None:
-    settings = settings_for(fake)
-    client = open_client(settings)
-    hotel = OpenAIAssistant(settings, client)
-    clinic = OpenAIAssistant(replace(settings, business_id="clinic", model="other"), client)
+async def test_businesses_share_one_account(fake: FakeOpenAI) -> None:
+    async with office(settings_for(fake)) as both:
+        await ensured(both.hotel)
+        answer = await both.clinic.answer(await ensured(both.clinic), HELLO)
 
-    await ensured(hotel)
-    answer = await clinic.answer(await ensured(clinic), HELLO)
-
-    await client.close()
     assert isinstance(answer, Answer)
-    assert answer.model == "other"
     made = [body["metadata"]["relevo_business"] for body in fake.bodies("/conversations")]
     assert made == ["hotel", "clinic"]
 
@@ -210,7 +199,19 @@ async def test_nonsense_about_cost_and_names_is_not_believed(
 # --- failures of the call ---
 
 
-async def test_a_server_that_is_not_there_is_an_unknown_outcome(
+async def test_a_server_that_is_not_there_has_stored_nothing(
+    fake: FakeOpenAI, assistant: Assistant
+) -> None:
+    conversation = await ensured(assistant)
+    await fake.stop()
+
+    async with opened(settings_for(fake)) as stranger:  # the other one has a connection still
+        failure = await stranger.answer(conversation, HELLO)
+
+    assert failure == NoAnswer(TRANSIENT, "unreachable")
+
+
+async def test_a_kept_connection_that_is_gone_is_an_unknown_outcome(
     fake: FakeOpenAI, assistant: Assistant
 ) -> None:
     conversation = await ensured(assistant)
@@ -218,8 +219,7 @@ async def test_a_server_that_is_not_there_is_an_unknown_outcome(
 
     failure = await assistant.answer(conversation, HELLO)
 
-    assert isinstance(failure, NoAnswer)
-    assert failure.failure is UNKNOWN
+    assert failure == NoAnswer(UNKNOWN, "timeout")
 
 
 async def test_an_answer_lost_after_the_work_is_unknown_and_stored_once(

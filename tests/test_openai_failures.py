@@ -1,20 +1,18 @@
-"""What each failure of the OpenAI API means: by the SDK's own exceptions, then on a real socket."""
+"""What each failure of the OpenAI API means on a real socket, after one call."""
 
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import httpx2
-import openai
 import orjson
 import pytest
 
 from relevo.actors.ports import Assistant
 from relevo.events import AnswerFailure
-from relevo.http.openai_failures import classify, classify_unfinished, without_conversation
 from relevo.outcomes import NoAnswer
-from tests.fakes import openai as fakes
-from tests.fakes.openai import FakeOpenAI, Fault
+from tests.fakes import openai_faults as fakes
+from tests.fakes.openai import FakeOpenAI
+from tests.fakes.openai_faults import Fault
 from tests.openai_rig import (
     CANARY,
     EMPTY,
@@ -30,137 +28,10 @@ from tests.openai_rig import (
 UNUSABLE = AnswerFailure.CONVERSATION_UNUSABLE
 BUSY = AnswerFailure.BUSY
 TRANSIENT = AnswerFailure.TRANSIENT
+RATE_LIMITED = AnswerFailure.RATE_LIMITED
 UNKNOWN = AnswerFailure.UNKNOWN
+POLICY = AnswerFailure.POLICY
 PERMANENT = AnswerFailure.PERMANENT
-
-REQUEST = httpx2.Request("POST", f"http://127.0.0.1/v1/{PHONE}")
-
-
-def answered(
-    status: int,
-    code: object = None,
-    param: object = None,
-    message: object = "no",
-    kind: object = "x",
-) -> openai.APIStatusError:
-    response = httpx2.Response(status, request=REQUEST)
-    body = {"code": code, "param": param, "message": message, "type": kind}
-    return openai.APIStatusError(f"Error code: {status} - {message}", response=response, body=body)
-
-
-@pytest.mark.parametrize(
-    ("error", "failure", "reason"),
-    [
-        (answered(400, "invalid_value", "conversation"), UNUSABLE, "conversation_invalid"),
-        (answered(400, None, "conversation"), UNUSABLE, "conversation_invalid"),
-        (answered(400, "invalid_value", "input[0]"), PERMANENT, "http_400"),
-        (answered(400, "unknown_parameter", "conversation"), PERMANENT, "unknown_parameter"),
-        (answered(400, "conversation_locked", "conversation"), BUSY, "conversation_locked"),
-        (answered(400, "context_length_exceeded", "input"), UNUSABLE, "context_length"),
-        (answered(400, "invalid_prompt"), PERMANENT, "invalid_prompt"),
-        (answered(404, message="Conversation not found."), UNUSABLE, "conversation_missing"),
-        (answered(404, "conversation_not_found", message=""), UNUSABLE, "conversation_missing"),
-        (answered(404, param="conversation"), UNUSABLE, "conversation_missing"),
-        (answered(404, "model_not_found", message="conversation"), PERMANENT, "model_not_found"),
-        (answered(404), PERMANENT, "http_404"),
-        (answered(429, "rate_limit_exceeded"), TRANSIENT, "rate_limited"),
-        (answered(429), TRANSIENT, "http_429"),
-        (answered(429, "insufficient_quota"), PERMANENT, "insufficient_quota"),
-        (answered(429, kind="insufficient_quota"), PERMANENT, "insufficient_quota"),
-        (answered(401, "invalid_api_key"), PERMANENT, "invalid_api_key"),
-        (answered(401), PERMANENT, "http_401"),
-        (answered(403), PERMANENT, "http_403"),
-        (answered(408), TRANSIENT, "http_408"),
-        (answered(409), TRANSIENT, "http_409"),
-        (answered(422), PERMANENT, "http_422"),
-        (answered(307), PERMANENT, "http_307"),
-        (answered(500), TRANSIENT, "http_500"),
-        (answered(500, kind="server_error"), TRANSIENT, "server_error"),
-        (answered(503, "overloaded"), TRANSIENT, "http_503"),
-        (TimeoutError(), UNKNOWN, "timeout"),
-        (openai.APITimeoutError(request=REQUEST), UNKNOWN, "timeout"),
-        (openai.APIConnectionError(request=REQUEST), UNKNOWN, "connection"),
-        (ValueError(f"Expecting value: {CANARY}"), UNKNOWN, "unreadable"),
-        (RecursionError(), UNKNOWN, "unreadable"),
-    ],
-    ids=lambda value: str(value) if isinstance(value, AnswerFailure) else "",
-)
-def test_a_failure_is_known_by_code_and_param_before_its_status(
-    error: openai.OpenAIError | TimeoutError | ValueError | RecursionError,
-    failure: AnswerFailure,
-    reason: str,
-) -> None:
-    assert classify(error) == NoAnswer(failure, reason)
-
-
-@pytest.mark.parametrize("body", [None, "<html>", [], {"code": ["x"], "param": 7, "message": {}}])
-@pytest.mark.parametrize(("status", "failure"), [(404, PERMANENT), (502, TRANSIENT)])
-def test_an_error_body_of_any_shape_is_classified(
-    body: object, status: int, failure: AnswerFailure
-) -> None:
-    response = httpx2.Response(status, request=REQUEST)
-    error = openai.APIStatusError("no", response=response, body=body)
-
-    assert classify(error) == NoAnswer(failure, f"http_{status}")
-
-
-@pytest.mark.parametrize("status", [400, 404, 429, 500])
-def test_nothing_that_the_server_wrote_is_in_the_reason(status: int) -> None:
-    error = answered(status, CANARY, CANARY, CANARY, CANARY)
-
-    assert CANARY not in classify(error).reason
-
-
-@pytest.mark.parametrize(
-    ("reply", "failure", "reason"),
-    [
-        ({"status": "failed", "error": {"code": "server_error"}}, TRANSIENT, "server_error"),
-        ({"status": "failed", "error": {"code": "rate_limit_exceeded"}}, TRANSIENT, "rate_limited"),
-        (
-            {"status": "failed", "error": {"code": "insufficient_quota"}},
-            PERMANENT,
-            "insufficient_quota",
-        ),
-        ({"status": "failed", "error": {"code": CANARY}}, PERMANENT, "failed"),
-        ({"status": "failed", "error": None}, PERMANENT, "failed"),
-        (
-            {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
-            PERMANENT,
-            "max_output_tokens",
-        ),
-        (
-            {"status": "incomplete", "incomplete_details": {"reason": CANARY}},
-            PERMANENT,
-            "incomplete",
-        ),
-        ({"status": "incomplete"}, PERMANENT, "incomplete"),
-        ({"status": "in_progress"}, UNKNOWN, "not_completed"),
-        ({"status": "queued"}, UNKNOWN, "not_completed"),
-        ({"status": "cancelled"}, UNKNOWN, "not_completed"),
-        ({"status": CANARY}, UNKNOWN, "unreadable"),
-        ({}, UNKNOWN, "unreadable"),
-    ],
-)
-def test_a_200_that_is_not_completed_is_a_failure(
-    reply: dict[str, object], failure: AnswerFailure, reason: str
-) -> None:
-    assert classify_unfinished(reply) == NoAnswer(failure, reason)
-
-
-@pytest.mark.parametrize(
-    ("at_stake", "harmless"),
-    [
-        (UNKNOWN, TRANSIENT),
-        (BUSY, TRANSIENT),
-        (UNUSABLE, PERMANENT),
-        (TRANSIENT, TRANSIENT),
-        (PERMANENT, PERMANENT),
-    ],
-)
-def test_without_a_conversation_nothing_is_unknown_and_nothing_replaced(
-    at_stake: AnswerFailure, harmless: AnswerFailure
-) -> None:
-    assert without_conversation(NoAnswer(at_stake, "why")) == NoAnswer(harmless, "why")
 
 
 @pytest.fixture
@@ -194,7 +65,8 @@ async def assistant(fake: FakeOpenAI) -> AsyncIterator[Assistant]:
         (fakes.error(408), TRANSIENT, "http_408"),
         (fakes.error(409), TRANSIENT, "http_409"),
         (fakes.error(422, None, CANARY), PERMANENT, "http_422"),
-        (fakes.error(429, "rate_limit_exceeded", CANARY), TRANSIENT, "rate_limited"),
+        (fakes.error(400, "invalid_prompt", CANARY), POLICY, "invalid_prompt"),
+        (fakes.error(400, None, "No tool output found: " + PHONE), UNUSABLE, "tool_call_open"),
         (fakes.error(429, "insufficient_quota", CANARY), PERMANENT, "insufficient_quota"),
         (fakes.error(500, None, CANARY), TRANSIENT, "http_500"),
         (fakes.html(502), TRANSIENT, "http_502"),
@@ -209,19 +81,27 @@ async def assistant(fake: FakeOpenAI) -> AsyncIterator[Assistant]:
         (fakes.raw(b"{}"), UNKNOWN, "unreadable"),
         (fakes.status(CANARY), UNKNOWN, "unreadable"),
         (fakes.status("in_progress"), UNKNOWN, "not_completed"),
-        (fakes.failed("server_error"), TRANSIENT, "server_error"),
-        (fakes.failed("invalid_prompt"), PERMANENT, "invalid_prompt"),
+        (fakes.failed("server_error"), UNKNOWN, "server_error"),
+        (fakes.failed("rate_limit_exceeded"), UNKNOWN, "rate_limited"),
+        (fakes.failed("insufficient_quota"), PERMANENT, "insufficient_quota"),
+        (fakes.failed("invalid_prompt"), POLICY, "invalid_prompt"),
         (fakes.failed(CANARY), PERMANENT, "failed"),
         (fakes.failed(None), PERMANENT, "failed"),
-        (fakes.incomplete("content_filter"), PERMANENT, "content_filter"),
+        (fakes.incomplete("content_filter"), POLICY, "content_filter"),
         (fakes.incomplete(CANARY), PERMANENT, "incomplete"),
         (fakes.output(None), UNKNOWN, "unreadable"),
         (fakes.output([None]), UNKNOWN, "unreadable"),
         (fakes.output([{"type": "message", "content": CANARY}]), UNKNOWN, "unreadable"),
         (fakes.output([message(CANARY)]), UNKNOWN, "unreadable"),
         (fakes.output([message({"type": "output_text"})]), UNKNOWN, "unreadable"),
-        (fakes.output([message({"type": "refusal", "refusal": CANARY})]), PERMANENT, "refused"),
+        (fakes.output([message({"type": "refusal", "refusal": CANARY})]), POLICY, "refused"),
         (fakes.dropped(), UNKNOWN, "timeout"),
+        (fakes.not_http(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), UNKNOWN, "connection"),
+        (fakes.not_http(b"sorry\r\n\r\n"), UNKNOWN, "unreadable"),
+        (
+            fakes.not_http(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"),
+            *(UNKNOWN, "unreadable"),
+        ),
     ],
 )
 async def test_a_failure_is_a_kind_and_a_word_after_one_call(
@@ -241,6 +121,17 @@ async def test_a_failure_is_a_kind_and_a_word_after_one_call(
     assert seen == NoAnswer(failure, reason)
     assert fake.responses == 1
     assert not [leak for leak in (KEY, PHONE) if leak in f"{caplog.text} {seen}"]
+
+
+async def test_a_rate_limit_hands_on_how_long_to_wait(
+    fake: FakeOpenAI, assistant: Assistant
+) -> None:
+    conversation = await ensured(assistant)
+    fake.faults.append(fakes.rate_limited(retry_after="7"))
+
+    limited = await assistant.answer(conversation, HELLO)
+
+    assert limited == NoAnswer(RATE_LIMITED, "rate_limited", 7)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from relevo.actors.ports import Assistant
 from relevo.events import AnswerFailure
 from relevo.outcomes import Answer, NoAnswer
-from tests.fakes import openai as fakes
+from tests.fakes import openai_faults as fakes
 from tests.fakes.openai import FakeOpenAI
 from tests.openai_rig import EMPTY, HELLO, KEY, ensured, opened, settings_for
 from tests.proxy_rig import proxy_in_the_environment

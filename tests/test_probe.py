@@ -284,6 +284,8 @@ def test_a_reply_that_overtook_a_colleague_is_counted(
         ("conversation_missing", None, "missing"),
         ("conversation_invalid", None, "invalid"),
         ("context_length", None, "context"),
+        ("tool_call_open", None, "tool_call"),
+        ("busy", None, "locked"),
         ("conversation_unusable", None, "other"),
         ("unknown", None, "interrupted"),
         ("cancelled", None, "interrupted"),

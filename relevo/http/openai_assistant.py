@@ -2,39 +2,38 @@
 
 Rules:
 
-* One call, one attempt: the SDK's own retries would store a turn twice (`max_retries=0`).
-* The whole of a call is bounded; the SDK's time-outs bound single reads only.
-* Base URL and key are the configured ones: no environment variable and no redirect moves a
-  customer's words elsewhere.
-* The server is not trusted: ids, shapes and numbers are checked before they are believed.
+* A conversation's id is checked before it is sent and before it is believed.
+* What only a person can mend (money, keys) opens the business's circuit: then one call a minute
+  asks whether somebody has, and all others are refused at once.
+* Only an answer closes it. Making a conversation costs nothing and reading one neither, so that
+  the first hands its probe on to the question that follows, and the second goes by the circuit.
 * Nothing of a body, key or phone is logged or put into a reason; see `openai_failures`.
 
-Importing the SDK takes half a second, so `app.py` imports this module only when it is configured.
-Facts about the API: openai 3.52.0 and https://platform.openai.com/docs/api-reference/responses.
+Importing the SDK takes half a second, so `lines.py` imports this module only when it is configured.
 """
 
 import asyncio
 import logging
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
-
-import httpx2
-from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+from collections.abc import Mapping
+from typing import Any, Final
 
 from relevo.ai_conversations import AiConversation, RefusedIdError
+from relevo.clock import Clock
 from relevo.events import AnswerFailure, Finding
+from relevo.http import openai_reconciling as reconciling
+from relevo.http.circuit import Circuit, Pass
+from relevo.http.openai_account import OpenAIAccount, OpenAISettings
 from relevo.http.openai_failures import (
+    ACCOUNT_REASONS,
+    BRAKED,
+    CIRCUIT_OPEN,
     CONVERSATION_INVALID,
-    REFUSED,
-    UNREADABLE,
     classify,
-    classify_unfinished,
     without_conversation,
 )
-from relevo.outcomes import Answer, NoAnswer, Prompt, PromptItem
-from relevo.turns import Cost
+from relevo.http.openai_reading import as_items, read_response
+from relevo.http.ports import AssistantProbe
+from relevo.outcomes import Answer, NoAnswer, Prompt
 
 LOG = logging.getLogger(__name__)
 
@@ -42,34 +41,31 @@ SEED_ITEMS_MAX: Final = 20
 """The API takes no more items when a conversation is made."""
 ENSURE_TIMEOUT_SECONDS_MAX: Final = 30.0
 """Making a conversation generates nothing: slower than this it will not come."""
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-CONNECTIONS_MAX: Final = 512
-KEEPALIVE_SECONDS: Final = 30.0
-TOKENS_MAX: Final = 2**31 - 1
-"""A count above this is nonsense, and would not fit its column."""
-
-_WORD: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAISettings:
-    """How one business is answered. With memory `local` the thread is sent with every turn."""
-
-    base_url: str
-    api_key: str = field(repr=False)
-    model: str
-    instructions: str = field(repr=False)
-    timeout_seconds: float = 90.0
-    memory: Literal["openai", "local"] = "openai"
-    business_id: str = ""
+RECONCILE_TIMEOUT_SECONDS_MAX: Final = 10.0
+"""All pages together."""
+PAGE_ITEMS_MAX: Final = 100
+"""The API lists no more at once."""
+PAGES_MAX: Final = 3
+REJECTED_LOG_SECONDS: Final = 60.0
 
 
 class OpenAIAssistant:
-    """Asks the Responses API. Businesses may share one client; whoever opened it closes it."""
+    """Asks the Responses API for one business. Businesses may share one account."""
 
-    def __init__(self, settings: OpenAISettings, client: AsyncOpenAI) -> None:
+    def __init__(
+        self,
+        settings: OpenAISettings,
+        account: OpenAIAccount,
+        clock: Clock,
+        probe: AssistantProbe,
+    ) -> None:
         self._settings = settings
-        self._client = client
+        self._account = account
+        self._clock = clock
+        self._probe = probe
+        self._circuit = Circuit(clock)
+        self._rejected_at: dict[str, float] = {}
+        """When each reason was logged last; there are only as many as statuses."""
 
     async def ensure(self, seed: Prompt) -> AiConversation | NoAnswer:
         """Make a conversation that holds the newest of `seed.thread`, and return its valid id.
@@ -78,30 +74,65 @@ class OpenAIAssistant:
         """
         if self._settings.memory == "local":
             return NoAnswer(AnswerFailure.PERMANENT, "keeps_no_conversation")
+        given = self._circuit.admit()
+        if given is None:
+            return CIRCUIT_OPEN
         timeout_seconds = min(self._settings.timeout_seconds, ENSURE_TIMEOUT_SECONDS_MAX)
-        body = {"items": _items(seed.thread[-SEED_ITEMS_MAX:]), "metadata": self._metadata()}
-        reply = await self._post("/conversations", body, timeout_seconds)
-        if isinstance(reply, NoAnswer):
-            return without_conversation(reply)
-        made = self._taken(reply.get("id"))
-        return made or NoAnswer(AnswerFailure.PERMANENT, "conversation_id_refused")
+        body = {"items": as_items(seed.thread[-SEED_ITEMS_MAX:]), "metadata": self._metadata()}
+        made = await self._account.post("/conversations", body, self._made, timeout_seconds)
+        made = without_conversation(made) if isinstance(made, NoAnswer) else made
+        self._heard(given, made)
+        return made
 
     async def answer(self, ai_conversation: str | None, prompt: Prompt) -> Answer | NoAnswer:
         """Answer a turn, in its conversation if the AI keeps one. Never raises for the AI."""
         if self._settings.memory == "local":
-            local = {"input": _items((*prompt.thread, *prompt.items)), "store": False}
-            answer = await self._respond(local)
-            return without_conversation(answer) if isinstance(answer, NoAnswer) else answer
+            items = as_items((*prompt.thread, *prompt.items))
+            return await self._respond({"input": items, "store": False})
         if self._taken(ai_conversation) is None:
             return CONVERSATION_INVALID
         return await self._respond(
-            {"conversation": ai_conversation, "input": _items(prompt.items), "store": True}
+            {"conversation": ai_conversation, "input": as_items(prompt.items), "store": True}
         )
 
     async def reconcile(self, ai_conversation: str, prompt: Prompt) -> Answer | Finding | NoAnswer:
-        """Look whether a call that never came back was stored."""
-        del ai_conversation, prompt
-        return Finding.UNCLEAR
+        """Look whether a call that never came back was stored, and return its answer; reads only.
+
+        What cannot be read is classified as for a call; whether the turn was stored stays open.
+        """
+        if self._settings.memory == "local":
+            return Finding.NOT_STORED
+        conversation = self._taken(ai_conversation)
+        if conversation is None:
+            return CONVERSATION_INVALID
+        timeout_seconds = min(self._settings.timeout_seconds, RECONCILE_TIMEOUT_SECONDS_MAX)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                found = await self._look(conversation, prompt, timeout_seconds)
+        except TimeoutError as error:
+            return classify(error, self._clock.now())
+        if isinstance(found, NoAnswer) and found.failure is AnswerFailure.BUSY:
+            return Finding.RUNNING
+        return found
+
+    async def _look(
+        self, conversation: AiConversation, prompt: Prompt, timeout_seconds: float
+    ) -> Answer | Finding | NoAnswer:
+        limit = min(len(prompt.items) + reconciling.ITEMS_BESIDES, PAGE_ITEMS_MAX)
+        query: dict[str, object] = {"order": "desc", "limit": limit}
+        path = f"/conversations/{conversation}/items"
+        items: list[reconciling.Item] = []
+        for _ in range(PAGES_MAX):
+            page = await self._account.get(path, query, reconciling.page_of, timeout_seconds)
+            if isinstance(page, NoAnswer):
+                return page
+            items += page.items
+            if not page.last_id:
+                return reconciling.find(items, prompt, whole=True)
+            if reconciling.enough(items, prompt):
+                break
+            query["after"] = page.last_id
+        return reconciling.find(items, prompt, whole=False)
 
     async def _respond(self, memory: Mapping[str, object]) -> Answer | NoAnswer:
         body = {
@@ -112,24 +143,51 @@ class OpenAIAssistant:
             "truncation": "auto",
             **memory,
         }
-        reply = await self._post("/responses", body, self._settings.timeout_seconds)
-        return reply if isinstance(reply, NoAnswer) else _read(reply)
+        given = self._circuit.admit()
+        if given is None:
+            return CIRCUIT_OPEN
+        answer = await self._account.post(
+            "/responses", body, read_response, self._settings.timeout_seconds
+        )
+        if isinstance(answer, NoAnswer) and "conversation" not in memory:
+            answer = without_conversation(answer)
+        self._heard(given, answer)
+        return answer
 
-    async def _post(
-        self, path: str, body: Mapping[str, object], timeout_seconds: float
-    ) -> dict[str, Any] | NoAnswer:
-        """Post JSON and return the object that came back.
+    def _heard(self, given: Pass, outcome: Answer | AiConversation | NoAnswer) -> None:
+        """Take what a call tells about the business's account, and what it says of ourselves."""
+        before = self._circuit.reason
+        if isinstance(outcome, Answer):
+            self._circuit.closes(given)
+        elif isinstance(outcome, AiConversation) or outcome.reason == BRAKED:
+            self._circuit.gives_back(given)
+        elif outcome.reason in ACCOUNT_REASONS:
+            self._circuit.opens(given, outcome.reason)
+        elif outcome.failure is AnswerFailure.PERMANENT:
+            self._rejected(outcome.reason)
+        if self._circuit.reason != before:
+            self._tell_circuit(before, self._circuit.reason)
 
-        The SDK's untyped call: its typed one takes almost three times the CPU for request and
-        response models, and would not check the response either.
-        """
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                reply: object = await self._client.post(path, cast_to=object, body=body)
-        except (OpenAIError, TimeoutError, ValueError, RecursionError) as error:
-            return classify(error)
-        # A 200 that is not JSON comes back as a str, `null` as None.
-        return reply if isinstance(reply, dict) else UNREADABLE
+    def _tell_circuit(self, before: str, after: str) -> None:
+        self._probe.assistant_circuit(before, after)
+        business_id = self._settings.business_id
+        if not before:
+            LOG.error("assistant_circuit_open: %s (business %s)", after, business_id)
+        elif not after:
+            LOG.info("assistant_circuit_closed: %s (business %s)", before, business_id)
+
+    def _rejected(self, reason: str) -> None:
+        """Count a question that will never be taken, and log each reason once a minute."""
+        self._probe.assistant_rejected(reason)
+        now = self._clock.monotonic()
+        if now - self._rejected_at.get(reason, -REJECTED_LOG_SECONDS) >= REJECTED_LOG_SECONDS:
+            self._rejected_at[reason] = now
+            business_id = self._settings.business_id
+            LOG.error("assistant_rejected: %s (business %s)", reason, business_id)
+
+    def _made(self, reply: dict[str, Any]) -> AiConversation | NoAnswer:
+        refused = NoAnswer(AnswerFailure.PERMANENT, "conversation_id_refused")
+        return self._taken(reply.get("id")) or refused
 
     def _taken(self, ai_conversation: object) -> AiConversation | None:
         """Return an id that is one; log another's reason, and nothing of it: it may be a phone."""
@@ -143,89 +201,3 @@ class OpenAIAssistant:
     def _metadata(self) -> dict[str, str]:
         business_id = self._settings.business_id
         return {"relevo_business": business_id} if business_id else {}
-
-
-def open_client(settings: OpenAISettings) -> AsyncOpenAI:
-    """Make the client that all businesses of this process share; close it after the last call.
-
-    Takes 20 ms (certificates) and connects to nothing yet.
-    """
-    timeout = httpx2.Timeout(
-        settings.timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS, pool=CONNECT_TIMEOUT_SECONDS
-    )
-    limits = httpx2.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_SECONDS)
-    client = AsyncOpenAI(
-        api_key=settings.api_key,
-        base_url=settings.base_url,
-        # Given here it wins over an Authorization in OPENAI_CUSTOM_HEADERS.
-        default_headers={"Authorization": f"Bearer {settings.api_key}"},
-        timeout=timeout,
-        max_retries=0,
-        # Nor does HTTP_PROXY, ALL_PROXY or a .netrc come between: the SDK's client heeds them.
-        http_client=DefaultAioHttpClient(
-            follow_redirects=False, limits=limits, timeout=timeout, trust_env=False
-        ),
-    )
-    # The environment's would go with the configured key, and belong to another.
-    client.organization = None
-    client.project = None
-    return client
-
-
-def _items(items: Sequence[PromptItem]) -> list[dict[str, str]]:
-    return [{"type": "message", "role": item.role, "content": item.content} for item in items]
-
-
-def _read(reply: dict[str, Any]) -> Answer | NoAnswer:
-    if reply.get("status") != "completed":
-        return classify_unfinished(reply)
-    parts = _message_parts(reply.get("output"))
-    if parts is None:
-        return UNREADABLE
-    if any(part.get("type") == "refusal" for part in parts):
-        return REFUSED
-    texts = [part.get("text") for part in parts if part.get("type") == "output_text"]
-    spoken = [text for text in texts if isinstance(text, str)]
-    if len(spoken) < len(texts):
-        return UNREADABLE
-    return Answer(
-        text="".join(spoken),
-        response_id=_word(reply.get("id")),
-        model=_word(reply.get("model")),
-        cost=_cost(reply.get("usage")),
-    )
-
-
-def _message_parts(output: object) -> list[dict[str, Any]] | None:
-    """Return the parts of all message items, None when it is not the documented shape."""
-    if not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
-        return None
-    contents = [item.get("content") for item in output if item.get("type") == "message"]
-    if not all(isinstance(content, list) for content in contents):
-        return None
-    parts = [part for content in contents for part in content]
-    return parts if all(isinstance(part, dict) for part in parts) else None
-
-
-def _cost(usage: object) -> Cost:
-    """Return the tokens billed; `seconds` is filled in by whoever waited."""
-    return Cost(
-        input_tokens=_tokens(usage, "input_tokens"),
-        cached_tokens=_tokens(_inner(usage, "input_tokens_details"), "cached_tokens"),
-        output_tokens=_tokens(usage, "output_tokens"),
-        reasoning_tokens=_tokens(_inner(usage, "output_tokens_details"), "reasoning_tokens"),
-    )
-
-
-def _tokens(container: object, name: str) -> int:
-    count = _inner(container, name)
-    return count if isinstance(count, int) and 0 <= count <= TOKENS_MAX else 0
-
-
-def _inner(container: object, name: str) -> object:
-    return container.get(name) if isinstance(container, dict) else None
-
-
-def _word(value: object) -> str:
-    """Return an id or name as it is, or nothing when it is not one."""
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else ""

@@ -35,6 +35,22 @@ class WebhookProbe(Protocol):
         """Something could not be read or stored and was kept raw."""
 
 
+class AssistantProbe(Protocol):
+    """Observes how it stands with the AI as a whole."""
+
+    def assistant_braked(self) -> None:
+        """A rate limit stopped everybody who uses its key."""
+
+    def assistant_client_renewed(self) -> None:
+        """So many calls were lost in a row that the client was made anew."""
+
+    def assistant_rejected(self, reason: str) -> None:
+        """A question will never be taken as it is: a bug, or the configuration."""
+
+    def assistant_circuit(self, before: str, after: str) -> None:
+        """A business's circuit is open for another reason than before; empty: closed."""
+
+
 class Readiness(Protocol):
     """Whether this process can do its work."""
 

@@ -42,7 +42,18 @@ STORE_OPERATIONS = ("ingest", "load", "commit", "window", "sweep", OTHER)
 POOL_STATES = ("in_use", "idle")
 ASSISTANT_OUTCOMES = ("ok", "silent", *AnswerFailure, "cancelled", OTHER)
 TOKEN_TYPES = ("input", "cached_input", "output", "reasoning")
-ROTATION_REASONS = ("invalid", "missing", "context", "interrupted", "discarded", OTHER)
+ROTATION_REASONS = (
+    *("invalid", "missing", "context", "tool_call", "duplicate", "orphan", "locked"),
+    *("interrupted", "discarded", OTHER),
+)
+CIRCUIT_REASONS = (
+    *("insufficient_quota", "billing", "invalid_api_key", "http_401", "http_402", "http_403"),
+    OTHER,
+)
+REJECTION_REASONS = (
+    *("http_400", "http_404", "http_422", "model_not_found", "unknown_parameter"),
+    *("unsupported_parameter", "max_output_tokens", "incomplete", "failed", OTHER),
+)
 PROVIDERS = ("wati", "sandbox", OTHER)
 PARTS_OPEN = tuple(state for state in PartState if state not in PARTS_TERMINAL)
 SEND_OUTCOMES = ("accepted", *SendFailure, "cancelled", OTHER)
@@ -163,6 +174,15 @@ CONTRACT: tuple[Row, ...] = (
         outcome=ASSISTANT_OUTCOMES),
     _counter("assistant_tokens_total", "Tokens of ended turns, as billed.", type=TOKEN_TYPES),
     _gauge("assistant_in_flight", "Calls to the AI under way."),
+    _gauge("assistant_circuits_open",
+        "Businesses whose AI is left alone until a person acts, by what has to be mended.",
+        reason=CIRCUIT_REASONS),
+    _counter("assistant_brakes_total", "Rate limits of the AI that stopped all who use its key."),
+    _counter("assistant_rejections_total",
+        "Questions that the AI will never take as they are: configuration, or a bug.",
+        reason=REJECTION_REASONS),
+    _counter("assistant_clients_renewed_total",
+        "Clients of the AI made anew, because many calls in a row were lost."),
     _counter("conversation_rotated_total", "AI conversations given up for a new one.",
         reason=ROTATION_REASONS),
     _counter("sends_total", "Attempts to send one part of a reply.", provider=PROVIDERS,

@@ -44,9 +44,13 @@ UNUSABLE_WORDS: Mapping[str, str] = {
     "conversation_invalid": "invalid",
     "conversation_missing": "missing",
     "context_length": "context",
+    "tool_call_open": "tool_call",
+    "item_duplicate": "duplicate",
+    "item_orphaned": "orphan",
 }
 """Reasons of an unusable AI conversation, by why it is given up."""
 
+LOCKED = "locked"
 INTERRUPTED = "interrupted"
 DISCARDED = "discarded"
 HISTORY_READ = frozenset({RecallStatus.COMPLETE, RecallStatus.TRUNCATED})
@@ -199,6 +203,26 @@ class MeteringProbe:
         if operation == "commit":
             self._instruments.commit_group_size.observe(rows)
 
+    def assistant_braked(self) -> None:
+        """Count a rate limit that stopped everybody who uses its key."""
+        self._instruments.assistant_brakes.inc()
+
+    def assistant_client_renewed(self) -> None:
+        """Count a client of the AI that was made anew."""
+        self._instruments.assistant_clients_renewed.inc()
+
+    def assistant_rejected(self, reason: str) -> None:
+        """Count a question that the AI will never take."""
+        self._instruments.assistant_rejections[reason].inc()
+
+    def assistant_circuit(self, before: str, after: str) -> None:
+        """Move a business's circuit from one reason to another; empty: it is closed."""
+        circuits = self._instruments.assistant_circuits_open
+        if before:
+            circuits[before].dec()
+        if after:
+            circuits[after].inc()
+
     def _turn_committed(self, writes: Writes, turn: Turn) -> None:
         if writes.opens:
             self._opened(turn)
@@ -226,7 +250,8 @@ class MeteringProbe:
     def _came_back(self, turn_id: int, outcome: str) -> None:
         """Remember why the AI's conversation would be given up, now that a call has an outcome."""
         if turn_id in self._asked and outcome not in {AnswerFailure.UNKNOWN, "cancelled"}:
-            self._asked[turn_id] = UNUSABLE_WORDS.get(outcome, OTHER)
+            locked = LOCKED if outcome == AnswerFailure.BUSY else OTHER
+            self._asked[turn_id] = UNUSABLE_WORDS.get(outcome, locked)
 
     def _rotated(self, turn: Turn) -> None:
         reason = self._asked.pop(turn.id)

@@ -2,93 +2,27 @@
 
 It keeps the server's rules that matter to a client: ids are checked for their form before they are
 looked up, one conversation takes one request at a time, input and output are stored together when a
-response completes, also when nobody waits for it any more.
+response completes, also when nobody waits for it any more. Its items are listed as the server does:
+with ids, and texts as parts.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import orjson
 from aiohttp import web
 
+from tests.fakes.openai_faults import Faults, play
+
 SEED_ITEMS_MAX = 20
+PAGE_ITEMS_MAX = 100
 BODY_BYTES_MAX = 2**24
 ROLES = frozenset({"user", "assistant", "developer", "system"})
 
 Body = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What one request gets instead of an answer. Made by the functions below.
-
-    `stored`: the answer is generated and stored first, and only then lost.
-    """
-
-    status: int = 200
-    content: bytes = b""
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    delay_seconds: float = 0.0
-    drip_seconds: float = 0.0
-    dropped: bool = False
-    stored: bool = False
-
-
-def error(
-    status: int, code: object = None, message: str = "no", param: object = None, kind: str = "error"
-) -> Fault:
-    """Answer with OpenAI's error object."""
-    return Fault(status=status, content=_error_body(message, code, param, kind))
-
-
-def html(status: int = 200) -> Fault:
-    """Answer like a proxy that has something else to say."""
-    return Fault(status=status, content=b"<html>sorry</html>", content_type="text/html")
-
-
-def raw(content: bytes, *, drip_seconds: float = 0.0) -> Fault:
-    """Answer 200 with these bytes as JSON, perhaps one at a time."""
-    return Fault(content=content, drip_seconds=drip_seconds)
-
-
-def late(fault: Fault, seconds: float) -> Fault:
-    """Do the same, but take this long."""
-    return replace(fault, delay_seconds=seconds)
-
-
-def failed(code: str | None) -> Fault:
-    """Answer 200 with a response that failed."""
-    return _unfinished({"status": "failed", "error": {"code": code, "message": "no"}})
-
-
-def incomplete(reason: str | None) -> Fault:
-    """Answer 200 with a response that was cut short."""
-    return _unfinished({"status": "incomplete", "incomplete_details": {"reason": reason}})
-
-
-def status(word: object) -> Fault:
-    """Answer 200 with a response in this status."""
-    return _unfinished({"status": word})
-
-
-def output(items: object) -> Fault:
-    """Answer 200 with a completed response of this output."""
-    return raw(orjson.dumps({"id": "resp_x", "status": "completed", "output": items}))
-
-
-def dropped(*, stored: bool = False) -> Fault:
-    """Close the connection without an answer, before or after the work was done."""
-    return Fault(dropped=True, stored=stored)
-
-
-def redirected(location: str) -> Fault:
-    """Send the client elsewhere, body and all."""
-    return Fault(status=307, headers={"Location": location})
 
 
 @dataclass(slots=True)
@@ -115,17 +49,23 @@ class FakeOpenAI:
 
     `api_key`: other keys get 401. `before_answer` is awaited with the body while the conversation
     is locked; `holding` counts the requests that are in there. `recording` off keeps no requests.
+    `reasons`: each answer has an item of reasoning before it. `lists_locked` off: a conversation
+    that a request is in refuses to be read.
     """
 
     def __init__(self, api_key: str = "", *, recording: bool = True) -> None:
         self.answers: deque[str] = deque()
-        self.faults: deque[Fault] = deque()
-        self.conversation_faults: deque[Fault] = deque()
+        self.faults = Faults()
+        self.conversation_faults = Faults()
+        self.list_faults = Faults()
+        self.reasons = False
+        self.lists_locked = True
         self.before_answer: Callable[[Body], Awaitable[None]] | None = None
         self.conversations: dict[str, FakeConversation] = {}
         self.requests: list[Request] = []
         self.conversations_created = 0
         self.responses = 0
+        self.lists = 0
         self.holding = 0
         self.base_url = ""
         self._api_key = api_key
@@ -163,8 +103,9 @@ class FakeOpenAI:
             await self._runner.cleanup()
 
     def shape(self, ai_conversation: str) -> str:
-        """Return the roles of a conversation's items by their first letters, as in `uaua`."""
-        return "".join(item["role"][0] for item in self.conversations[ai_conversation].items)
+        """Return the roles of a conversation's messages by their first letters, as in `uaua`."""
+        items = self.conversations[ai_conversation].items
+        return "".join(item["role"][0] for item in items if item["type"] == "message")
 
     def bodies(self, path: str) -> list[Body]:
         """Return the bodies of all recorded requests to `/v1` + `path`."""
@@ -179,8 +120,9 @@ class FakeOpenAI:
         return None
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
-        if self.conversation_faults:
-            return await _play(self.conversation_faults.popleft(), request)
+        fault = self.conversation_faults.take()
+        if fault is not None:
+            return await play(fault, request)
         body = orjson.loads(await request.read())
         items = body.get("items") or []
         refusal = _refused_items(items, items_max=SEED_ITEMS_MAX)
@@ -188,45 +130,58 @@ class FakeOpenAI:
             return refusal
         self.conversations_created += 1
         made = FakeConversation(f"conv_{self.conversations_created:032x}")
-        made.items.extend(items)
+        made.items.extend(_as_items(items))
         made.metadata = body.get("metadata") or {}
         self.conversations[made.id] = made
         return _json({"id": made.id, "object": "conversation", "metadata": made.metadata})
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
+        self.lists += 1
+        fault = self.list_faults.take()
+        if fault is not None:
+            return await play(fault, request)
         found = self._find(request.match_info["id"])
         if isinstance(found, web.Response):
             return found
-        items = found.items
-        if request.query.get("order", "desc") == "desc":
-            items = items[::-1]
+        if found.locked and not self.lists_locked:
+            return _locked()
         limit = int(request.query.get("limit", "20"))
-        return _json({"object": "list", "data": items[:limit], "has_more": len(items) > limit})
+        if not 1 <= limit <= PAGE_ITEMS_MAX:
+            return _refusal(400, "invalid_value", "Invalid limit", "limit")
+        items = [_listed(number, item) for number, item in enumerate(found.items)]
+        if request.query.get("order", "desc") == "desc":
+            items.reverse()
+        after = request.query.get("after")
+        if after is not None:
+            items = items[1 + [item["id"] for item in items].index(after) :]
+        page = items[:limit]
+        ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
+        return _json({"object": "list", "data": page, "has_more": len(items) > limit, **ends})
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         self.responses += 1
-        fault = self.faults.popleft() if self.faults else None
-        if fault is not None and not fault.stored:
-            return await _play(fault, request)
+        fault = self.faults.take()
+        if fault is not None and fault.work == "none":
+            return await play(fault, request)
         body = orjson.loads(await request.read())
-        answer = await self._answer(body)
-        return answer if fault is None else await _play(fault, request)
+        answer = await self._answer(body, keeps_output=fault is None or fault.work == "turn")
+        return answer if fault is None else await play(fault, request)
 
-    async def _answer(self, body: Body) -> web.Response:
+    async def _answer(self, body: Body, *, keeps_output: bool) -> web.Response:
         refusal = _refused_items(body.get("input"))
         if refusal is not None:
             return refusal
         wanted = body.get("conversation")
         if wanted is None:
-            return await self._generate(body, FakeConversation(""))
+            return await self._generate(body, FakeConversation(""), keeps_output=keeps_output)
         found = self._find(wanted["id"] if isinstance(wanted, dict) else wanted)
         if isinstance(found, web.Response):
             return found
         if found.locked:
-            return _refusal(400, "conversation_locked", "Another process is using it")
+            return _locked()
         found.locked = True
         try:
-            return await self._generate(body, found)
+            return await self._generate(body, found, keeps_output=keeps_output)
         finally:
             found.locked = False
 
@@ -239,7 +194,9 @@ class FakeOpenAI:
             return _refusal(404, None, f"Conversation with id '{wanted}' not found.")
         return found
 
-    async def _generate(self, body: Body, conversation: FakeConversation) -> web.Response:
+    async def _generate(
+        self, body: Body, conversation: FakeConversation, *, keeps_output: bool
+    ) -> web.Response:
         if self.before_answer is not None:
             self.holding += 1
             try:
@@ -248,15 +205,15 @@ class FakeOpenAI:
                 self.holding -= 1
         text = self.answers.popleft() if self.answers else "ok"
         said = {
-            "id": f"msg_{self.responses:x}",
             "type": "message",
             "role": "assistant",
             "status": "completed",
             "content": [{"type": "output_text", "text": text, "annotations": []}],
         }
+        thought: list[Body] = [{"type": "reasoning", "summary": []}] if self.reasons else []
         told = _as_items(body["input"])
         usage = _usage(cached=len(conversation.items), told=len(told), said=len(text))
-        conversation.items.extend((*told, said))
+        conversation.items.extend((*told, *thought, said) if keeps_output else told)
         return _json(
             {
                 "id": f"resp_{self.responses:032x}",
@@ -265,14 +222,24 @@ class FakeOpenAI:
                 "model": body.get("model"),
                 "error": None,
                 "incomplete_details": None,
-                "output": [said],
+                "output": [*thought, {"id": f"msg_{self.responses:x}", **said}],
                 "usage": usage,
             }
         )
 
 
 def _as_items(told: str | list[Body]) -> list[Body]:
-    return [{"role": "user", "content": told}] if isinstance(told, str) else told
+    items = [{"role": "user", "content": told}] if isinstance(told, str) else told
+    return [{"type": "message", **item} for item in items]
+
+
+def _listed(number: int, item: Body) -> Body:
+    """Return a stored item as the server lists it."""
+    if not isinstance(item.get("content"), str):
+        return {"id": f"item_{number}", **item}
+    kind = "output_text" if item["role"] == "assistant" else "input_text"
+    content = [{"type": kind, "text": item["content"]}]
+    return {**item, "id": f"item_{number}", "status": "completed", "content": content}
 
 
 def _refused_items(told: object, items_max: int | None = None) -> web.Response | None:
@@ -299,44 +266,14 @@ def _usage(*, cached: int, told: int, said: int) -> Body:
     }
 
 
-async def _play(fault: Fault, request: web.Request) -> web.StreamResponse:
-    if fault.delay_seconds:
-        await asyncio.sleep(fault.delay_seconds)
-    if fault.dropped:
-        assert request.transport is not None
-        request.transport.abort()
-    if fault.drip_seconds:
-        return await _drip(fault, request)
-    return web.Response(
-        status=fault.status,
-        body=fault.content,
-        content_type=fault.content_type,
-        headers=dict(fault.headers),
-    )
-
-
-async def _drip(fault: Fault, request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": fault.content_type})
-    await response.prepare(request)
-    try:
-        for byte in fault.content:
-            await response.write(bytes([byte]))
-            await asyncio.sleep(fault.drip_seconds)
-    except ConnectionError:
-        return response  # the client had enough
-    return response
-
-
-def _unfinished(body: Body) -> Fault:
-    return raw(orjson.dumps({"id": "resp_x", "object": "response", "output": [], **body}))
-
-
-def _error_body(message: str, code: object, param: object, kind: str) -> bytes:
-    return orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
+def _locked() -> web.Response:
+    return _refusal(400, "conversation_locked", "Another process is using it")
 
 
 def _refusal(status: int, code: str | None, message: str, param: str | None = None) -> web.Response:
-    content = _error_body(message, code, param, "invalid_request_error")
+    kind = "invalid_request_error"
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    content = orjson.dumps({"error": error})
     return web.Response(status=status, body=content, content_type="application/json")
 
 
