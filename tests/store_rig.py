@@ -25,6 +25,7 @@ from relevo.store.incarnation import Incarnation
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
 from relevo.store.pools import Pools, enter, open_pools
+from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
 from tests.fakes.clock import ManualClock
 
@@ -46,6 +47,7 @@ class Desk:
         self.incarnation = Incarnation(urls.url, self.tasks, clock)
         self.woken: list[ConversationKey] = []
         self.operations: list[tuple[str, int]] = []
+        self.early: dict[str, int] = {}
         means = Means(pools, self.tasks, clock, self)
         self.inbox = Inbox(
             means,
@@ -53,12 +55,16 @@ class Desk:
             writer=self.incarnation.number,
             wake=self.woken.append,
         )
+        self.statuses = Statuses(means, self.woken.append, self._gone)
         self.journal = PostgresJournal(means, self.incarnation.number)
 
     def store_operation(self, operation: str, seconds: float, rows: int) -> None:
         """Be the store's probe."""
         assert seconds >= 0
         self.operations.append((operation, rows))
+
+    def _gone(self, outcome: str, rows: int) -> None:
+        self.early[outcome] = self.early.get(outcome, 0) + rows
 
     async def deliver(
         self,

@@ -83,7 +83,9 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("ingest", "meet"): ([BUSINESS], ["phone:hotel:+5"], ["phone"], [""], ["+5"], NOON),
     ("ingest", "lead"): ([BUSINESS], ["phone:hotel:+5"], ["phone"], [""], ["+5"], [0]),
     ("ingest", "greet"): ([BUSINESS], ["phone"], [""], ["+5"]),
-    ("ingest", "note_statuses"): ([BUSINESS], [LINE], ["k5"], ["read"]),
+    ("ingest", "note_statuses"): ([0], [BUSINESS], [LINE], ["k5"], ["read"], NOON),
+    ("ingest", "early_known"): (),
+    ("ingest", "forget_early"): ([BUSINESS], [LINE], ["k5"], ["read"], NOON, 5),
     ("inspect", "conversations_of"): (BUSINESS, ["+5"]),
     ("inspect", "turns_of"): (BUSINESS, 5, 20),
     ("inspect", "messages_by_id"): (BUSINESS, IDS),
@@ -104,6 +106,7 @@ WHOLE_TABLES = {
     ("sweep", "hold_incarnation"),
     ("ingest", "set_aside"),
     ("ingest", "line_up"),
+    ("ingest", "early_waiting"),
 }
 """Statements that look nothing up, or are meant to read everything, as a take-over does."""
 

@@ -26,6 +26,7 @@ from relevo.store.means import Means
 from relevo.store.placing import Placer
 from relevo.store.pools import connected
 from relevo.store.sql import statements
+from relevo.store.statuses import Statuses
 
 if TYPE_CHECKING:
     import asyncpg
@@ -67,6 +68,7 @@ class Inbox:
         self._placer = Placer(regions)
         self._writer = writer
         self._wake = wake
+        self._statuses = Statuses(means, wake)
         self._sql = statements("ingest")
         self._group = GroupCommit[Delivery, Receipt](
             self._flush,
@@ -113,7 +115,7 @@ class Inbox:
                 if placed:
                     await self._store(connection, placed, receipts)
                 if StatusUpdate in kinds:
-                    await self._note_statuses(connection, deliveries)
+                    await self._statuses.note(connection, deliveries)
                 if Unusable in kinds:
                     await self._set_aside(connection, deliveries, receipts)
         return receipts
@@ -176,24 +178,6 @@ class Inbox:
             self._sql["greet"], *(list(column) for column in zip(*reach, strict=True))
         )
         self._wake_all(greeted)
-
-    async def _note_statuses(
-        self, connection: "Connection", deliveries: Sequence[Delivery]
-    ) -> None:
-        news = sorted(
-            {
-                (delivery.business_id, delivery.channel_id, key, arrival.status)
-                for delivery in deliveries
-                for arrival in delivery.arrivals
-                if isinstance(arrival, StatusUpdate)
-                for key in arrival.keys
-            }
-        )
-        if news:
-            resolved = await connection.fetch(
-                self._sql["note_statuses"], *(list(column) for column in zip(*news, strict=True))
-            )
-            self._wake_all(resolved)
 
     def _wake_all(self, rows: "list[asyncpg.Record]") -> None:
         for row in rows:

@@ -151,7 +151,7 @@ WITH item AS (
         JOIN item USING (ordinal)
         JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
         JOIN outbox AS o ON o.business_id = m.business_id AND o.message_id = m.id
-    WHERE item.author <> 'customer' AND m.source = 'turn' AND m.status = ''
+    WHERE item.author <> 'customer' AND m.source IN ('turn', 'schedule') AND m.status = ''
         AND o.state IN ('pending', 'sending', 'unknown')
 ), forbidding AS (
     -- Whatever can forbid a reply raises the version, in the order in which commits lock. So does
@@ -238,14 +238,22 @@ RETURNING c.business_id, c.id;
 -- Monotone: a late lower status changes nothing. Takes no version, but for a send that has not ended:
 -- the first status proves that the provider has it, and whoever doubts it has to hear of that.
 -- Rows are locked in the order in which turn commits lock them, conversations before messages,
--- whatever the plan.
-WITH news AS (
-    SELECT DISTINCT ON (k.business_id, k.message_id) k.business_id, k.message_id, t.status
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
-            AS t (business_id, channel_id, key, status)
-        JOIN message_key AS k USING (business_id, channel_id, key)
-    ORDER BY k.business_id, k.message_id,
-        array_position(ARRAY['sent', 'delivered', 'read', 'failed'], t.status) DESC
+-- whatever the plan. What names nothing that is known waits, after all that was locked: but not our
+-- own ids, which are known before anything is sent.
+WITH told AS (
+    SELECT t.*, k.message_id
+    FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[])
+            AS t (ordinal, business_id, channel_id, key, status)
+        LEFT JOIN LATERAL (
+            SELECT k.message_id FROM message_key AS k
+            WHERE k.business_id = t.business_id AND k.channel_id = t.channel_id AND k.key = t.key
+            OFFSET 0
+        ) AS k ON true
+), news AS (
+    SELECT DISTINCT ON (business_id, message_id) business_id, message_id, status
+    FROM told WHERE message_id IS NOT NULL
+    ORDER BY business_id, message_id,
+        array_position(ARRAY['sent', 'delivered', 'read', 'failed'], status) DESC
 ), resolving AS (
     SELECT c.business_id, c.id FROM conversation AS c
     WHERE (c.business_id, c.id) IN (
@@ -253,7 +261,7 @@ WITH news AS (
         FROM news
             JOIN message AS m ON m.business_id = news.business_id AND m.id = news.message_id
             JOIN outbox AS o ON o.business_id = m.business_id AND o.message_id = m.id
-        WHERE news.status <> 'failed' AND m.source = 'turn' AND m.status = ''
+        WHERE news.status <> 'failed' AND m.source IN ('turn', 'schedule') AND m.status = ''
             AND o.state IN ('pending', 'sending', 'unknown'))
     ORDER BY c.business_id, c.id
     FOR NO KEY UPDATE
@@ -272,8 +280,52 @@ WITH news AS (
     WHERE m.business_id = news.business_id AND m.id = news.message_id
         AND coalesce(array_position(ARRAY['sent', 'delivered', 'read', 'failed'], m.status), 0)
             < array_position(ARRAY['sent', 'delivered', 'read', 'failed'], news.status)
+), waiting AS (
+    INSERT INTO early_status (business_id, channel_id, key, status, received_at)
+    SELECT DISTINCT business_id, channel_id, key, status, $6::timestamptz
+    FROM told
+    WHERE key NOT LIKE 'local:%' AND (SELECT count(*) FROM locked) >= 0
+        AND ordinal NOT IN (SELECT ordinal FROM told WHERE message_id IS NOT NULL)
+    ORDER BY business_id, channel_id, key, status
+    ON CONFLICT DO NOTHING
 )
 SELECT business_id, id FROM resolving;
+
+-- name: early_waiting
+SELECT EXISTS (SELECT FROM early_status);
+
+-- name: early_known
+-- Statuses that came before their message, and whose message is known by now.
+SELECT e.business_id, e.channel_id, e.key, e.status
+FROM early_status AS e
+    CROSS JOIN LATERAL (
+        -- By its index for each: the planner knows nothing of a table that is mostly empty.
+        SELECT FROM message_key AS k
+        WHERE k.business_id = e.business_id AND k.channel_id = e.channel_id AND k.key = e.key
+        OFFSET 0
+    ) AS k
+ORDER BY e.business_id, e.channel_id, e.key, e.status;
+
+-- name: forget_early
+-- Those that were applied just now, those that are too old, and those that are too many; counted by
+-- why they went. One process at a time: two would delete in different orders.
+WITH alone AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock(1919511160) AS granted
+), applied AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+        AS t (business_id, channel_id, key, status)
+), waiting AS (
+    SELECT e.ctid AS place, e.received_at < $5::timestamptz AS too_old,
+        row_number() OVER (PARTITION BY e.business_id ORDER BY e.received_at DESC) AS number,
+        (e.business_id, e.channel_id, e.key, e.status) IN (SELECT * FROM applied) AS is_applied
+    FROM early_status AS e JOIN alone ON alone.granted
+), gone AS (
+    DELETE FROM early_status AS e USING waiting AS w
+    WHERE e.ctid = w.place AND (w.is_applied OR w.too_old OR w.number > $6::int)
+    RETURNING CASE WHEN w.is_applied THEN 'settled' WHEN w.too_old THEN 'forgotten'
+        ELSE 'dropped' END AS outcome
+)
+SELECT outcome, count(*)::int AS rows FROM gone GROUP BY outcome;
 
 -- name: set_aside
 -- What was delivered and cannot be read or stored: kept raw.
