@@ -1,6 +1,6 @@
 """The command line: what can be called, and how it ends.
 
-Exit codes: 0 well, 1 the answer is bad (audit, demo), 2 it cannot be done.
+Exit codes: 0 well, 1 the answer is bad (audit, demo) or no (retry), 2 it cannot be done.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relevo import __version__
-from relevo.commands import asking, demo, serving
+from relevo.commands import asking, dead_letters, demo, holding, quarantine, serving
 from relevo.commands.opening import CANNOT, Command
 from relevo.errors import RelevoError, StoreUnavailableError
 
@@ -45,8 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="relevo",
         description="Answers WhatsApp customers with an AI that knows what the humans said.",
         epilog="Exit codes: 0 well; 1 a command did its work and what it found is not well (audit: "
-        "something is missing; why: nobody is known; demo: the AI did not know); 2 it cannot be "
-        "done, and one line says why.",
+        "something is missing; why: nobody is known; demo: the AI did not know; retry, drop, "
+        "replay, answer: there is nothing, or it is refused); 2 it cannot be done, and one line "
+        "says why.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"relevo {__version__}")
@@ -54,6 +55,6 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, help="configuration file (default: $RELEVO_CONFIG, ./relevo.toml)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serving, demo, asking):
+    for module in (serving, demo, asking, holding, dead_letters, quarantine):
         module.add(commands)
     return parser

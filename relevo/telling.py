@@ -4,12 +4,12 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any
+from datetime import MAXYEAR, datetime
+from typing import Any, TypeVar
 
 import orjson
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, track
 from rich.table import Table
 from rich.text import Text
 
@@ -25,35 +25,43 @@ _AFTER_A_LOSS = (
 )
 
 Told = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def why(conversations: Sequence[Told], address: str, *, as_json: bool) -> None:
     """Show every conversation that an address leads to, oldest turn first."""
     if as_json:
-        _json({"address": address, "conversations": conversations})
+        show_json({"address": address, "conversations": conversations})
         return
     console = terminal.console()
     if not conversations:
         console.print(Text(f"Nobody is known under {terminal.escaped(address)}."))
     for conversation in conversations:
         console.print(Text(terminal.escaped(conversation["canonical_key"]), style="bold"))
-        console.print(Text(f"  customer last wrote {_at(conversation['last_customer_at'])}"))
-        console.print(Text(f"  assistant last replied {_at(conversation['last_assistant_at'])}"))
-        console.print(Text(f"  history known to {_at(conversation['known_to'])}"))
+        if conversation["hold_until"] is not None:
+            console.print(Text(f"  {held(conversation['hold_until'])}"))
+        console.print(Text(f"  customer last wrote {at(conversation['last_customer_at'])}"))
+        console.print(Text(f"  assistant last replied {at(conversation['last_assistant_at'])}"))
+        console.print(Text(f"  history known to {at(conversation['known_to'])}"))
         if conversation["recall_owed_since"] is not None:
-            since = _at(conversation["recall_owed_since"])
+            since = at(conversation["recall_owed_since"])
             console.print(Text(f"  history since {since} is still to be asked for"))
         for turn in reversed(conversation["turns"]):
-            _turn(console, turn)
+            show_turn(console, turn)
         if conversation["waiting"]:
             console.print(Text("\n  not told to the AI yet", style="bold"))
-            _messages(console, conversation["waiting"])
+            show_messages(console, conversation["waiting"])
+
+
+def say(sentence: str) -> None:
+    """Print one sentence about what was done, or found."""
+    terminal.console().print(Text(terminal.escaped(sentence)), soft_wrap=True)
 
 
 def balances(found: Sequence[Balance], *, as_json: bool) -> None:
     """Show the books of every business."""
     if as_json:
-        _json([asdict(b) | {"remainder": b.remainder, "sound": b.sound} for b in found])
+        show_json([asdict(b) | {"remainder": b.remainder, "sound": b.sound} for b in found])
         return
     console = terminal.console()
     if not found:
@@ -93,12 +101,12 @@ def _losses(b: Balance) -> Iterator[str]:
     if b.stranded:
         yield (
             f"{b.business_id}: {b.stranded} in flight, but neither unread nor in an open turn, so "
-            f"nothing will answer them (stranded); the oldest came {_at(b.stranded_since)}"
+            f"nothing will answer them (stranded); the oldest came {at(b.stranded_since)}"
         )
     if b.unexplained:
         yield (
             f"{b.business_id}: {b.unexplained} with a fate that no turn gave them (unexplained); "
-            f"the oldest came {_at(b.unexplained_since)}"
+            f"the oldest came {at(b.unexplained_since)}"
         )
 
 
@@ -130,18 +138,19 @@ def verdict(*, knew: bool) -> None:
     console.print(Text(f"\n{good if knew else bad}", style="bold green" if knew else "bold red"))
 
 
-def _turn(console: Console, turn: Told) -> None:
+def show_turn(console: Console, turn: Told) -> None:
+    """Show a turn, as `inspection.why` tells it."""
     outcome = turn["outcome"] or f"{turn['stage']} …"
     reason = f" ({terminal.escaped(turn['reason'])})" if turn["reason"] else ""
-    console.print(Text(f"\n  {_at(turn['opened_at'])}  {outcome}{reason}", style="bold"))
-    _messages(console, turn["messages"])
+    console.print(Text(f"\n  {at(turn['opened_at'])}  {outcome}{reason}", style="bold"))
+    show_messages(console, turn["messages"])
     console.print(Text(f"    verdict: {_verdict(turn)}"))
     console.print(Text(f"    recall: {_recall(turn)}"))
     if turn["missed"]:
         left_out = turn["missed_left_out"]
         more = f" (and {left_out} older, left out)" if left_out else ""
         console.print(Text(f"    the AI was told what it had missed{more}:"))
-        _messages(console, turn["missed"])
+        show_messages(console, turn["missed"])
     for text in turn["reply"]:
         terminal.quote(console, "    replied: ", text, style="green")
     for part in turn["outbox"]:
@@ -154,14 +163,14 @@ def _verdict(turn: Told) -> str:
         return f"{turn['verdict']}: nothing was known of this customer before"
     return (
         f"{turn['verdict']}: {turn['silence_seconds']:.0f} s of silence since "
-        f"{_at(turn['previous_customer_at'])}, a gap is more than {turn['threshold_seconds']:.0f} s"
+        f"{at(turn['previous_customer_at'])}, a gap is more than {turn['threshold_seconds']:.0f} s"
     )
 
 
 def _recall(turn: Told) -> str:
     if not turn["recall_reasons"]:
         return "not needed"
-    asked = f"because: {', '.join(turn['recall_reasons'])}; since {_at(turn['recall_since'])}"
+    asked = f"because: {', '.join(turn['recall_reasons'])}; since {at(turn['recall_since'])}"
     if turn["recall"] == "not_needed":
         return f"not complete ({asked})"
     found = f"{turn['recalled']} new, {turn['matched_by_content']} known by content"
@@ -174,18 +183,54 @@ def _part(part: Told) -> str:
     return f"part {part['part']} is {part['state']}{again}{reason}"
 
 
-def _messages(console: Console, messages: Iterable[Told]) -> None:
+def show_messages(console: Console, messages: Iterable[Told]) -> None:
+    """Show messages, a line each."""
     for message in messages:
         who = terminal.escaped(f"{message['author']} {message['name']}".strip())
         text = message["text"] or f"<{message['kind']}>"
-        terminal.quote(console, f"      {_at(message['at'])}  {who}: ", text)
+        terminal.quote(console, f"      {at(message['at'])}  {who}: ", text)
 
 
-def _at(instant: datetime | None) -> str:
+def at(instant: datetime | None) -> str:
+    """Write an instant, UTC."""
     return "never" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S}Z"
 
 
-def _json(content: Any) -> None:
+def tracked(items: Sequence[T], why: str) -> Iterable[T]:
+    """Go through many things, showing how far it is to whoever waits at a terminal."""
+    console = Console(stderr=True)
+    return track(items, why, console=console, transient=True, disable=not console.is_terminal)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; the cells may hold what other people wrote."""
+    made = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        made.add_row(*(Text(terminal.escaped(cell)) for cell in row))
+    terminal.console().print(made)
+
+
+def held(until: datetime) -> str:
+    """Say how long a chat is, or was, a human's."""
+    return "held until `relevo resume`" if until.year == MAXYEAR else f"held until {at(until)}"
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """Write how many there are: 1 message, 2 messages."""
+    return f"{number} {one}" if number == 1 else f"{number} {more or f'{one}s'}"
+
+
+def show_bytes(content: bytes) -> None:
+    """Give out bytes as they are."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        terminal.hang_up()
+
+
+def show_json(content: Any) -> None:
+    """Print for a script."""
     text = orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
     try:
         sys.stdout.write(terminal.escaped_json(text) + "\n")

@@ -110,13 +110,32 @@ async def why(
     verdict, silence_seconds, …, missed: messages, outcome, reply: texts, timings}; a message
     {author, name, kind, text, at, source, fate}.
     """
-    spelled = identity.normalised(Address(identity.PHONE, address), region).value
-    sql = statements("inspect")
     async with pools.tenant(business_id, snapshot=True) as connection:
-        found = await connection.fetch(
-            sql["conversations_of"], business_id, list({address, spelled})
-        )
+        found = await conversations_of(connection, business_id, address, region)
         return [await _told(connection, business_id, row, turns_max) for row in found]
+
+
+async def conversations_of(
+    connection: "Connection", business_id: str, address: str, region: str
+) -> list[Row]:
+    """Read the rows of the conversations that an address leads to, in any spelling."""
+    spelled = identity.normalised(Address(identity.PHONE, address), region).value
+    named = statements("inspect")["conversations_of"]
+    return list(await connection.fetch(named, business_id, list({address, spelled})))
+
+
+async def turns_told(
+    connection: "Connection", business_id: str, turns: Sequence[Row]
+) -> list[dict[str, Any]]:
+    """Tell everything about these turns, given by their rows."""
+    sql = statements("inspect")
+    ids = {m for turn in turns for m in (*turn["message_ids"], *turn["missed_ids"])}
+    messages = await connection.fetch(sql["messages_by_id"], business_id, list(ids))
+    replies = await connection.fetch(sql["replies_of"], business_id, [turn["id"] for turn in turns])
+    known = {message["id"]: _message(message) for message in messages}
+    return [
+        _turn(turn, known, [r for r in replies if r["turn_id"] == turn["id"]]) for turn in turns
+    ]
 
 
 @asynccontextmanager
@@ -152,10 +171,6 @@ async def _told(
     sql = statements("inspect")
     waiting = await connection.fetch(sql["waiting_of"], business_id, row["id"])
     turns = await connection.fetch(sql["turns_of"], business_id, row["id"], turns_max)
-    ids = {m for turn in turns for m in (*turn["message_ids"], *turn["missed_ids"])}
-    messages = await connection.fetch(sql["messages_by_id"], business_id, list(ids))
-    replies = await connection.fetch(sql["replies_of"], business_id, [turn["id"] for turn in turns])
-    known = {message["id"]: _message(message) for message in messages}
     return {
         "business": business_id,
         "conversation": row["id"],
@@ -165,11 +180,10 @@ async def _told(
         "last_agent_at": row["last_agent_at"],
         "known_to": row["known_to"],
         "recall_owed_since": row["owed_since"],
+        "hold_until": row["hold_until"],
         "ai_conversation": row["openai_conversation_id"],
         "waiting": [_message(message) | {"state": message["state"]} for message in waiting],
-        "turns": [
-            _turn(turn, known, [r for r in replies if r["turn_id"] == turn["id"]]) for turn in turns
-        ],
+        "turns": await turns_told(connection, business_id, turns),
     }
 
 

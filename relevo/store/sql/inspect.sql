@@ -2,7 +2,8 @@
 
 -- name: conversations_of
 SELECT DISTINCT c.id, c.canonical_key, c.version, c.last_customer_at, c.last_assistant_at,
-    c.last_agent_at, c.known_to, c.told_to, c.owed_since, c.openai_conversation_id, c.tags
+    c.last_agent_at, c.known_to, c.told_to, c.owed_since, c.hold_until, c.openai_conversation_id,
+    c.tags
 FROM address AS a
     JOIN conversation AS c ON c.business_id = a.business_id AND c.id = a.conversation_id
 WHERE a.business_id = $1::text AND a.value = ANY ($2::text[])

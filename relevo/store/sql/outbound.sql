@@ -1,8 +1,12 @@
 -- Rows of our own making that wait in a conversation, and where its customer is reached. Runs as
 -- relevo_app, under the tenant setting.
 
+-- name: lock
+-- Before anything else is read or written, as turn commits do.
+SELECT id FROM conversation WHERE business_id = $1::text AND id = $2::bigint FOR NO KEY UPDATE;
+
 -- name: raise_version
--- Before anything else: locks the conversation, as turn commits do, and has memory read it again.
+-- Locks too, and has memory read the conversation again.
 UPDATE conversation SET version = version + 1
 WHERE business_id = $1::text AND id = $2::bigint
 RETURNING id;

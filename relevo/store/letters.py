@@ -1,0 +1,140 @@
+"""Dead letters: turns that were given up, looked at, asked for again, or dropped by a person."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from relevo.messages import ConversationKey
+from relevo.store.holding import ask
+from relevo.store.inspection import turns_told
+from relevo.store.sql import statements
+from relevo.turns import Purpose
+
+if TYPE_CHECKING:
+    from relevo.store.pools import Connection, Pools
+
+ID_MAX = 2**63 - 1
+IDS_MAX = 100_000
+"""Letters dealt with by one call that names none."""
+
+
+class Refusal(StrEnum):
+    """Why a letter is left as it is."""
+
+    UNKNOWN = "unknown"
+    CLOSED = "closed"
+    OF_A_SEND = "of_a_send"
+    WAITS_FOR_NOTHING = "waits_for_nothing"
+    UNDER_WAY = "under_way"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A turn that was given up. Its id is the turn's."""
+
+    business_id: str
+    turn_id: int
+    conversation_id: int
+    canonical_key: str
+    stage: str
+    reason: str
+    created_at: datetime
+    closed_at: datetime | None
+    closed_as: str | None
+    purpose: str
+    waiting: int
+    """Messages of it that nobody has answered or been told."""
+    under_way: bool
+    """Some of them are in an open turn."""
+
+
+async def letters(pools: "Pools", business_id: str, limit: int, *, closed: bool) -> list[Letter]:
+    """Return a business's letters, newest first; closed ones only if asked for."""
+    async with pools.tenant(business_id) as connection:
+        rows = await connection.fetch(
+            statements("letters")["letters"], business_id, 1, ID_MAX, closed, limit
+        )
+    return [Letter(**row) for row in rows]
+
+
+async def letter(pools: "Pools", business_id: str, turn_id: int) -> Letter | None:
+    """Return one letter, open or closed."""
+    async with pools.tenant(business_id) as connection:
+        return await _letter(connection, business_id, turn_id)
+
+
+async def open_ids(pools: "Pools", business_id: str, limit: int = IDS_MAX) -> list[int]:
+    """Return which letters are open, oldest first."""
+    async with pools.tenant(business_id) as connection:
+        rows = await connection.fetch(statements("letters")["open_ids"], business_id, limit)
+    return [row["turn_id"] for row in rows]
+
+
+async def turn_of(pools: "Pools", found: Letter) -> dict[str, Any]:
+    """Tell everything about the turn that was given up, as `inspection.why` does."""
+    async with pools.tenant(found.business_id, snapshot=True) as connection:
+        rows = await connection.fetch(
+            statements("letters")["turn_of"], found.business_id, found.turn_id
+        )
+        [turn] = await turns_told(connection, found.business_id, rows)
+    return turn
+
+
+async def retry(
+    pools: "Pools", business_id: str, turn_id: int, now: datetime
+) -> tuple[int, Refusal | None]:
+    """Close a letter and ask for an answer to all that waits; how many messages, or why not."""
+    async with pools.tenant(business_id) as connection:
+        found, refusal = await _open(connection, business_id, turn_id)
+        if found is None or refusal is not None:
+            return 0, refusal
+        if found.purpose == Purpose.SEND:
+            return 0, Refusal.OF_A_SEND
+        if not found.waiting:
+            return 0, Refusal.WAITS_FOR_NOTHING
+        await _close(connection, found, now, "retried")
+        key = ConversationKey(business_id, found.conversation_id)
+        return await ask(connection, key, "retry", now), None
+
+
+async def drop(
+    pools: "Pools", business_id: str, turn_id: int, now: datetime
+) -> tuple[int, Refusal | None]:
+    """Close a letter and have its messages wait no longer; how many, or why not."""
+    async with pools.tenant(business_id) as connection:
+        found, refusal = await _open(connection, business_id, turn_id)
+        if found is None or refusal is not None:
+            return 0, refusal
+        await _close(connection, found, now, "dropped")
+        await connection.execute(statements("letters")["forget_failed"], business_id, turn_id)
+        key = ConversationKey(business_id, found.conversation_id)
+        await connection.fetch(statements("outbound")["raise_version"], *key)
+        return found.waiting, None
+
+
+async def _open(
+    connection: "Connection", business_id: str, turn_id: int
+) -> tuple[Letter | None, Refusal | None]:
+    """Return a letter that may be closed, its conversation locked, or why it may not."""
+    found = await _letter(connection, business_id, turn_id)
+    if found is None:
+        return None, Refusal.UNKNOWN
+    await connection.fetch(statements("outbound")["lock"], business_id, found.conversation_id)
+    found = await _letter(connection, business_id, turn_id)  # as it stands now
+    assert found is not None, "letters are never deleted"
+    if found.closed_at is not None:
+        return found, Refusal.CLOSED
+    return found, Refusal.UNDER_WAY if found.under_way else None
+
+
+async def _letter(connection: "Connection", business_id: str, turn_id: int) -> Letter | None:
+    which = (turn_id, turn_id, True, 1)
+    row = await connection.fetchrow(statements("letters")["letters"], business_id, *which)
+    return None if row is None else Letter(**row)
+
+
+async def _close(connection: "Connection", found: Letter, now: datetime, how: str) -> None:
+    await connection.execute(
+        statements("letters")["close"], found.business_id, found.turn_id, now, how
+    )

@@ -1,0 +1,93 @@
+"""The quarantine: bodies that could not be read or stored, and their way back to the inbox."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from relevo.messages import CLOCK_SKEW_MAX, Arrival, Delivery, Ignored, InboundMessage, Unusable
+from relevo.store.sql import statements
+
+if TYPE_CHECKING:
+    from relevo.store.inbox import Inbox
+    from relevo.store.pools import Pools
+
+IDS_MAX = 100_000
+"""Bodies replayed by one call that names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A delivered body that was set aside, without the body itself."""
+
+    business_id: str
+    id: int
+    channel_id: str
+    reason: str
+    received_at: datetime
+    size_bytes: int
+    replayed_at: datetime | None
+
+
+async def bodies(pools: "Pools", business_id: str, limit: int, *, replayed: bool) -> list[Kept]:
+    """Return what a business has set aside, newest first; replayed ones only if asked for."""
+    async with pools.tenant(business_id) as connection:
+        rows = await connection.fetch(
+            statements("quarantine")["bodies"], business_id, replayed, limit
+        )
+    return [Kept(**row) for row in rows]
+
+
+async def body(pools: "Pools", business_id: str, kept_id: int) -> tuple[Kept, bytes] | None:
+    """Return one with its body."""
+    async with pools.tenant(business_id) as connection:
+        row = await connection.fetchrow(statements("quarantine")["body"], business_id, kept_id)
+    if row is None:
+        return None
+    kept = dict(row)
+    return Kept(**{name: kept[name] for name in Kept.__slots__}), kept["body"]
+
+
+async def waiting_ids(pools: "Pools", business_id: str, limit: int = IDS_MAX) -> list[int]:
+    """Return which were not replayed yet, oldest first."""
+    async with pools.tenant(business_id) as connection:
+        rows = await connection.fetch(statements("quarantine")["waiting_ids"], business_id, limit)
+    return [row["id"] for row in rows]
+
+
+async def replay(
+    pools: "Pools",
+    inbox: "Inbox",
+    found: tuple[Kept, bytes],
+    arrivals: Sequence[Arrival],
+    now: datetime,
+) -> list[str]:
+    """Deliver again what can be read by now; return why something still cannot, if so.
+
+    `inbox` sets nothing aside itself. What was stored before is a duplicate, so this can be
+    repeated. Only a body with nothing unusable left counts as replayed.
+    """
+    kept, raw = found
+    reasons = [arrival.reason for arrival in arrivals if isinstance(arrival, Unusable)]
+    usable = tuple(
+        _dated(arrival, kept.received_at)
+        for arrival in arrivals
+        if not isinstance(arrival, Unusable | Ignored)
+    )
+    if usable:
+        delivery = Delivery(kept.business_id, kept.channel_id, usable, raw, now)
+        reasons += (await inbox.deliver(delivery)).quarantined
+    if not reasons:
+        async with pools.tenant(kept.business_id) as connection:
+            await connection.execute(
+                statements("quarantine")["mark_replayed"], kept.business_id, kept.id, now
+            )
+    return reasons
+
+
+def _dated(arrival: Arrival, received_at: datetime) -> Arrival:
+    """Have a message said no later than when its body came, not when it is replayed."""
+    if not isinstance(arrival, InboundMessage):
+        return arrival
+    latest = received_at + CLOCK_SKEW_MAX
+    return replace(arrival, event_at=min(arrival.event_at or received_at, latest))
