@@ -35,6 +35,7 @@ from relevo.store.inbox import Inbox
 from relevo.store.inspection import OpenGaps, audit, open_gaps, why
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
+from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
 
 NUMBERS = 9000
@@ -147,9 +148,12 @@ class Relevo:
         )
         webhooks = Webhooks(channels, inbox, probe, self._clock)
         await self._serve(bound, webhooks, self._sandbox(session, own), own)
-        self._open_metrics(supervisor, database)
+        self._open_metrics(supervisor, database, channels)
         await supervisor.take_over()
         self._tasks.spawn(supervisor.sweep_for_ever(), "sweep")
+        statuses = Statuses(means, supervisor.look, probe.early_statuses)
+        every_seconds = self._options.bounds.sweep_seconds
+        self._tasks.spawn(statuses.settle_for_ever(every_seconds), "settle-statuses")
         self._tasks.spawn(self._audit_for_ever(), "audit")
         stack.callback(self._leave)
 
@@ -251,7 +255,12 @@ class Relevo:
             host=self._config.server.host,
         )
 
-    def _open_metrics(self, supervisor: Supervisor, database: Database) -> None:
+    def _open_metrics(
+        self,
+        supervisor: Supervisor,
+        database: Database,
+        channels: Mapping[str, ChannelAdapter],
+    ) -> None:
         server = self._config.server
         pools = (database.pools.app, database.pools.ingest, database.pools.sweep)
         self.instruments.attach(
@@ -265,6 +274,7 @@ class Relevo:
                 gaps_unresolved=lambda: self._gaps.customers,
                 gap_oldest_unresolved=lambda: _timestamp(self._gaps.oldest_at),
                 unsent=supervisor.unsent,
+                lines_stopped=lambda: sum(line.stopped for line in channels.values()),
                 store_pool_in_use=lambda: sum(p.get_size() - p.get_idle_size() for p in pools),
                 store_pool_idle=lambda: sum(p.get_idle_size() for p in pools),
                 store_pool_max=lambda: sum(p.get_max_size() for p in pools),

@@ -9,7 +9,7 @@ from relevo.clock import Clock
 from relevo.http.channels import ChannelAdapter
 from relevo.http.pace import Pace
 from relevo.http.ports import AssistantProbe
-from relevo.http.sandbox import SandboxChannel
+from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.session import Session
 from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.offline import OfflineAssistant
@@ -37,8 +37,7 @@ def open_channels(
     paces: dict[str, Pace] = {}
     for channel in config.channels:
         if channel.kind == "sandbox":
-            line = (channel.business, channel.id)
-            adapters[channel.id] = SandboxChannel(line, session, own.url, own.secret)
+            adapters[channel.id] = SandboxChannel(_sandbox(config, channel, own), session, clock)
         else:
             settings = _wati(config, channel)
             pace = paces.setdefault(channel.base_url.casefold(), tenant_pace(clock))
@@ -78,6 +77,17 @@ def open_assistants(
         business_id: OpenAIAssistant(setting, account, clock, probe)
         for business_id, setting in settings.items()
     }
+
+
+def _sandbox(config: Config, channel: Channel, own: OwnLine) -> SandboxSettings:
+    business = config.business(channel.business)
+    return SandboxSettings(
+        business_id=channel.business,
+        channel_id=channel.id,
+        base_url=own.url,
+        secret=own.secret,
+        recall_timeout_seconds=ahead_of(business.recall_timeout_seconds),
+    )
 
 
 def _wati(config: Config, channel: Channel) -> WatiSettings:

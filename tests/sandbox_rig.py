@@ -14,7 +14,7 @@ from aiohttp import web
 
 from relevo.clock import Clock, SystemClock
 from relevo.http.channels import WebhookRequest
-from relevo.http.sandbox import SandboxChannel
+from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.sandbox_page import PageSettings, sandbox_routes
 from relevo.http.sandbox_provider import SandboxLimits, SandboxProvider, WebhookDelivery
 from relevo.messages import InboundMessage
@@ -88,7 +88,7 @@ async def sandbox_server(
     async with aiohttp.ClientSession() as session:
         deliver = WebhookDelivery(clock, session, f"{url}/webhooks/box", SECRET)
         provider = SandboxProvider(clock, deliver, tasks, limits)
-        channel = SandboxChannel(("demo", "box"), session, url, SECRET)
+        channel = SandboxChannel(SandboxSettings("demo", "box", url, SECRET), session, clock)
         server = SandboxServer(url, session, provider, channel, tasks)
         app = web.Application()
         app.add_routes(sandbox_routes(provider, replace(page, secret=SECRET)))

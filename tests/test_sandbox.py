@@ -2,16 +2,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-import aiohttp
 import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from relevo.clock import SystemClock
 from relevo.events import SendFailure
 from relevo.http.channels import ChannelAdapter, WebhookRequest
-from relevo.http.sandbox import SandboxChannel
+from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.sandbox_provider import Delivery
+from relevo.http.session import Session, open_session
 from relevo.messages import Address, Author, Ignored, InboundMessage, Unusable, correlation_key
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
@@ -42,8 +43,12 @@ async def server() -> AsyncIterator[SandboxServer]:
 @pytest.fixture
 async def channel() -> AsyncIterator[SandboxChannel]:
     """A channel whose provider is away: nothing listens at port 9."""
-    async with aiohttp.ClientSession() as session:
-        yield SandboxChannel(("demo", "box"), session, "http://127.0.0.1:9", SECRET)
+    async with open_session() as session:
+        yield channel_at("http://127.0.0.1:9", session)
+
+
+def channel_at(url: str, session: Session, secret: str = SECRET) -> SandboxChannel:
+    return SandboxChannel(SandboxSettings("demo", "box", url, secret), session, SystemClock())
 
 
 async def history(server: SandboxServer, since: datetime = LONG_AGO) -> History:
@@ -148,7 +153,7 @@ async def test_a_provider_that_is_away_gives_no_history_and_takes_no_message(
 
 
 async def test_a_wrong_secret_opens_nothing(server: SandboxServer) -> None:
-    stranger = SandboxChannel(("demo", "box"), server.session, server.url, "guess")
+    stranger = channel_at(server.url, server.session, "guess")
     recalled = await stranger.history(ADDRESS, NOON, urgent=True)
     assert recalled == History(RecallStatus.FAILED, (), "http_401")
     sent = await stranger.send(ADDRESS, "hello", "c-1")
@@ -169,8 +174,8 @@ async def odd_provider(status: int, body: bytes) -> AsyncIterator[SandboxChannel
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        yield SandboxChannel(("demo", "box"), session, str(server.make_url("/")), SECRET)
+    async with TestServer(app) as server, open_session() as session:
+        yield channel_at(str(server.make_url("/")), session)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import pytest
 
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
+from relevo.http.meta_errors import FailureKind
 from relevo.http.wati_history import history_page
-from relevo.http.wati_reading import send_answer
+from relevo.http.wati_sending import send_answer
 from relevo.messages import Author, HistoryItem, correlation_key
-from relevo.outcomes import Accepted, NotAccepted
+from relevo.outcomes import Accepted
 
 AGENT_ITEM = {
     "id": "6a01",
@@ -136,7 +137,7 @@ def test_an_accepted_send_is_known_under_all_ids_it_got(
     answer: object, keys: tuple[str, ...]
 ) -> None:
     expected = Accepted((*keys, correlation_key("relevo-1")))
-    assert send_answer(orjson.dumps(answer), "relevo-1") == expected
+    assert send_answer(200, orjson.dumps(answer), "relevo-1") == expected
 
 
 @pytest.mark.parametrize(
@@ -153,5 +154,5 @@ def test_an_accepted_send_is_known_under_all_ids_it_got(
     ],
 )
 def test_a_200_may_say_no(answer: object, failure: str, reason: str) -> None:
-    expected = NotAccepted(SendFailure[failure], reason)
-    assert send_answer(orjson.dumps(answer), "relevo-1") == expected
+    expected = FailureKind(SendFailure[failure], reason)
+    assert send_answer(200, orjson.dumps(answer), "relevo-1") == expected

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from relevo.errors import ProviderError
 from relevo.http.wati_history import history_page
-from relevo.http.wati_reading import arrivals, send_answer
+from relevo.http.wati_reading import arrivals
+from relevo.http.wati_sending import send_answer
 from relevo.messages import Arrival, InboundMessage, Unusable
 
 CUSTOMER: dict[str, Any] = {
@@ -117,6 +118,14 @@ def texts_in(value: object) -> Iterator[str]:
             yield from texts_in(part)
 
 
+def sent_200(body: bytes, correlation_id: str) -> object:
+    return send_answer(200, body, correlation_id)
+
+
+def sent_400(body: bytes, correlation_id: str) -> object:
+    return send_answer(400, body, correlation_id)
+
+
 def assert_storable(arrived: tuple[Arrival, ...]) -> None:
     assert arrived
     for arrival in arrived:
@@ -141,6 +150,16 @@ def test_no_json_makes_reading_fail(value: object) -> None:
     assert_storable(arrivals(orjson.dumps(value), "ai@example.com"))
 
 
+NAMES = ("result", "ok", "message", "info", "error", "errors", "code", "failedCode", "failedDetail")
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(st.sampled_from(NAMES), ANYTHING), st.sampled_from([200, 400, 500]))
+def test_no_odd_answer_makes_reading_fail(answer: object, status: int) -> None:
+    body = orjson.dumps(answer).replace(LONE.encode(), rb"\ud83d\u0000")
+    assert send_answer(status, body, "relevo-1") is not None
+
+
 @settings(max_examples=400)
 @given(MUTATED)
 def test_no_odd_field_makes_reading_fail(event: object) -> None:
@@ -148,7 +167,7 @@ def test_no_odd_field_makes_reading_fail(event: object) -> None:
     assert_storable(arrivals(body, "ai@example.com"))
 
 
-@given(st.integers(0, 2**32), st.sampled_from([arrivals, history_page, send_answer]))
+@given(st.integers(0, 2**32), st.sampled_from([arrivals, history_page, sent_200, sent_400]))
 def test_no_damage_on_the_way_makes_reading_fail(
     seed: int, reading: Callable[[bytes, str], object]
 ) -> None:

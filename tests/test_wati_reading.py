@@ -178,12 +178,25 @@ def test_a_template_is_an_automation_and_not_a_colleague() -> None:
 )
 def test_statuses_name_the_message_under_all_its_ids(event_type: str, status: str) -> None:
     event = {"eventType": event_type, "whatsappMessageId": "wamid.O", "localMessageId": "relevo-1"}
-    assert read(event) == StatusUpdate(("wamid.O", correlation_key("relevo-1")), status)
+    detail = "unclassified" if status == "failed" else ""
+    assert read(event) == StatusUpdate(("wamid.O", correlation_key("relevo-1")), status, detail)
 
 
-def test_a_failure_says_why() -> None:
-    event = {"eventType": "sessionMessageFailed", "id": "693f", "failedCode": 131047}
-    assert read(event) == StatusUpdate(("693f",), "failed", "131047")
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({"failedCode": 131047}, "window_closed"),
+        ({"failedCode": "131049", "failedDetail": "not delivered"}, "marketing_limit"),
+        ({"failedDetail": "(#131031) Account has been locked"}, "account_blocked"),
+        ({"failedDetail": '{"code":131026,"title":"Message undeliverable"}'}, "undeliverable"),
+        ({"failedCode": 999_999, "failedDetail": "131056"}, "pair_rate"),
+        ({"failedCode": "ERR", "failedDetail": ["?"]}, "unclassified"),
+        ({}, "unclassified"),
+    ],
+)
+def test_a_failure_says_why_in_a_word(said: dict[str, object], word: str) -> None:
+    event = {"eventType": "sessionMessageFailed", "id": "693f", **said}
+    assert read(event) == StatusUpdate(("693f",), "failed", word)
 
 
 def test_a_new_contact_has_no_content() -> None:

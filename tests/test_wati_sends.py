@@ -74,10 +74,10 @@ async def test_a_refusal_inside_a_200_is_a_refusal(line: Line) -> None:
         (400, SendFailure.REJECTED, "http_400"),
         (404, SendFailure.REJECTED, "http_404"),
         (422, SendFailure.REJECTED, "http_422"),
-        (401, SendFailure.REJECTED, "unauthorized"),
-        (403, SendFailure.REJECTED, "unauthorized"),
+        (401, SendFailure.STOPPED, "unauthorized"),
+        (402, SendFailure.STOPPED, "account_payment"),
+        (403, SendFailure.STOPPED, "unauthorized"),
         (408, SendFailure.UNKNOWN, "http_408"),
-        (429, SendFailure.NOT_SENT, "rate_limited"),
         (500, SendFailure.UNKNOWN, "http_500"),
         (503, SendFailure.UNKNOWN, "http_503"),
         (204, SendFailure.UNKNOWN, "http_204"),
@@ -128,7 +128,7 @@ async def test_a_send_that_is_never_answered_leaves_it_open(line: Line) -> None:
 
 async def test_a_wrong_token_is_said_without_showing_it(line: Line) -> None:
     line.configure(token="wrong")
-    assert await sent(line) == NotAccepted(SendFailure.REJECTED, "unauthorized")
+    assert await sent(line) == NotAccepted(SendFailure.STOPPED, "unauthorized")
 
 
 def parsed(line: Line, body: object) -> Arrival:
@@ -148,7 +148,7 @@ async def test_the_echo_of_our_own_send_is_the_assistant_s(line: Line) -> None:
         correlation_key("relevo-1"),
     )
     assert parsed(line, delivered(ledger.said)) == StatusUpdate(echo.keys, "delivered")
-    assert parsed(line, failed(ledger.said)) == StatusUpdate(echo.keys, "failed", "131047")
+    assert parsed(line, failed(ledger.said)) == StatusUpdate(echo.keys, "failed", "window_closed")
 
 
 async def test_a_webhook_and_the_history_tell_one_message_alike(line: Line) -> None:

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from relevo.clock import SystemClock
-from relevo.http.sandbox import SandboxChannel
+from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.server import Server, listen
 from relevo.http.webhooks import Webhooks
 from relevo.messages import Delivery, InboundMessage, Receipt
@@ -39,6 +39,8 @@ class Counted:
     def received(self, message: InboundMessage, delay_seconds: float | None) -> None: ...
     def duplicates(self, count: int) -> None: ...
     def statuses(self, count: int) -> None: ...
+
+    def failed(self, reason: str) -> None: ...
     def quarantined(self, reason: str) -> None: ...
 
 
@@ -70,8 +72,9 @@ async def edge() -> AsyncIterator[Edge]:
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with aiohttp.ClientSession() as session:
         edge = Edge(url, session, Box(), Counted())
-        channel = SandboxChannel(("demo", "box"), session, url, SECRET)
-        webhooks = Webhooks({"box": channel}, edge.inbox, edge.probe, SystemClock())
+        clock = SystemClock()
+        channel = SandboxChannel(SandboxSettings("demo", "box", url, SECRET), session, clock)
+        webhooks = Webhooks({"box": channel}, edge.inbox, edge.probe, clock)
         server = Server(listening, webhooks, Ready())
         await server.start()
         yield edge

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from relevo.http.channels import ChannelAdapter
+from relevo.http.session import open_session
 from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.messages import Address
 from relevo.outcomes import History
@@ -62,7 +63,7 @@ class Line:
 @asynccontextmanager
 async def opened_line() -> AsyncIterator[Line]:
     clock = ManualClock(NOW)
-    async with FakeWati(clock) as wati, aiohttp.ClientSession() as session:
+    async with FakeWati(clock) as wati, open_session() as session:
         yield Line(clock, wati, session)
 
 

@@ -32,6 +32,10 @@ class ChannelAdapter(Protocol):
     def channel_id(self) -> str:
         """The id under which webhooks name this line."""
 
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the provider lets this line send nothing, as far as we know."""
+
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request comes from the provider; constant time, fails closed."""
 

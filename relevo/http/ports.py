@@ -31,6 +31,9 @@ class WebhookProbe(Protocol):
     def statuses(self, count: int) -> None:
         """So many statuses were taken in."""
 
+    def failed(self, reason: str) -> None:
+        """A message was not delivered that the provider had taken; `reason` is a word."""
+
     def quarantined(self, reason: str) -> None:
         """Something could not be read or stored and was kept raw."""
 

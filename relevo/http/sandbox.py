@@ -12,6 +12,7 @@ provider's clock in ISO 8601; what Relevo sent carries its `correlation_id` as w
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -19,11 +20,14 @@ from typing import Any
 import aiohttp
 import orjson
 
+from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import id_of, instant_of, read_object, scrubbed, text_of, word_of
+from relevo.http.pace import within
 from relevo.http.secrets import secret_matches
+from relevo.http.session import StartTooLateError, leaving_within
 from relevo.identity import PHONE, phone
 from relevo.messages import (
     Address,
@@ -42,36 +46,52 @@ SECRET_HEADER = "X-Relevo-Secret"  # noqa: S105  (a header's name)
 TEXT_CHARS_MAX = 4096
 """As long as a WhatsApp text may be."""
 
+LEAVES_WITHIN_SECONDS = 5.0
+"""After a send was begun."""
+
 _HISTORY_BYTES_MAX = 16 * 1024 * 1024  # a full history of the longest texts in any script
-_TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
+_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=3)
 _AUTHORS = frozenset({Author.CUSTOMER, Author.AGENT, Author.ASSISTANT, Author.AUTOMATION})
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """A line at the simulated provider; `base_url` is the server's own address."""
+
+    business_id: str
+    channel_id: str
+    base_url: str
+    secret: str = field(repr=False)
+    recall_timeout_seconds: float = 10
+    send_timeout_seconds: float = 15
 
 
 class SandboxChannel:
     """A business's line at the simulated provider; `session` is shared and not closed here."""
 
     def __init__(
-        self,
-        line: tuple[str, str],
-        session: aiohttp.ClientSession,
-        base_url: str,
-        secret: str,
+        self, settings: SandboxSettings, session: aiohttp.ClientSession, clock: Clock
     ) -> None:
-        """Take `line` as (business_id, channel_id) and the server's own address as `base_url`."""
-        self._business_id, self._channel_id = line
+        self._settings = settings
         self._session = session
-        self._api = f"{base_url.rstrip('/')}/sandbox/api"
-        self._secret = secret
+        self._clock = clock
+        self._api = f"{settings.base_url.rstrip('/')}/sandbox/api"
+        self._secret = settings.secret
 
     @property
     def business_id(self) -> str:
         """The business whose line this is."""
-        return self._business_id
+        return self._settings.business_id
 
     @property
     def channel_id(self) -> str:
         """The id under which webhooks name this line."""
-        return self._channel_id
+        return self._settings.channel_id
+
+    @property
+    def stopped(self) -> bool:
+        """Tell that this line may always send."""
+        return False
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request names this process's secret."""
@@ -92,13 +112,16 @@ class SandboxChannel:
             return History(RecallStatus.UNAVAILABLE, reason="no_phone")
         query = {"phone": address.value, "since": since.isoformat()}
         try:
-            async with self._session.get(
-                f"{self._api}/history",
-                params=query,
-                headers=self._headers(),
-                timeout=_TIMEOUT,
-                allow_redirects=False,
-            ) as response:
+            async with (
+                within(self._clock, self._settings.recall_timeout_seconds),
+                self._session.get(
+                    f"{self._api}/history",
+                    params=query,
+                    headers=self._headers(),
+                    timeout=_TIMEOUT,
+                    allow_redirects=False,
+                ) as response,
+            ):
                 return _read_history(await _read_answer(response))
         except ProviderError as error:
             return History(RecallStatus.FAILED, reason=error.reason)
@@ -114,27 +137,39 @@ class SandboxChannel:
         if address.kind != PHONE:
             return NotAccepted(SendFailure.REJECTED, "no_phone")
         message = {"phone": address.value, "text": scrubbed(text), "correlation_id": correlation_id}
-        try:
-            async with self._session.post(
-                f"{self._api}/send",
-                data=orjson.dumps(message),
-                headers=self._headers() | {"Content-Type": "application/json"},
-                timeout=_TIMEOUT,
-                allow_redirects=False,
-            ) as response:
-                return await _read_receipt(response, correlation_id)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            return NotAccepted(SendFailure.NOT_SENT, "unreachable")
-        except TimeoutError:
-            return NotAccepted(SendFailure.UNKNOWN, "timeout")
-        except aiohttp.ClientError:
-            return NotAccepted(SendFailure.UNKNOWN, "connection_lost")
+        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:
+            try:
+                async with within(self._clock, self._settings.send_timeout_seconds):
+                    return await self._send(orjson.dumps(message), correlation_id)
+            except (TimeoutError, StartTooLateError, aiohttp.ClientError) as error:
+                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
+                return NotAccepted(failure, "start_too_late" if departure.late else _why(error))
 
     async def close(self) -> None:
         """Do nothing: the session belongs to the app."""
 
+    async def _send(self, message: bytes, correlation_id: str) -> Accepted | NotAccepted:
+        async with self._session.post(
+            f"{self._api}/send",
+            data=message,
+            headers=self._headers() | {"Content-Type": "application/json"},
+            timeout=_TIMEOUT,
+            allow_redirects=False,
+        ) as response:
+            return await _read_receipt(response, correlation_id)
+
     def _headers(self) -> dict[str, str]:
         return {SECRET_HEADER: self._secret}
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return "unreachable"
+        case TimeoutError():
+            return "timeout"
+        case _:
+            return "connection_lost"
 
 
 def phone_number(value: object) -> str | None:

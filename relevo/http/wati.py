@@ -7,8 +7,9 @@
   share one reading.
 * `recall_pages_max` and `recall_timeout_seconds` bound a recall. What was read until then is given
   back in any case; only a reading that came to its end is COMPLETE.
-* There is no idempotent send: whatever happens after a connection stood is UNKNOWN, unless WATI
-  answers. Redirects are never followed, answers never read beyond `ANSWER_BYTES_MAX`.
+* There is no idempotent send: whatever happens once its first byte may have left is UNKNOWN, unless
+  WATI answers. It leaves within `LEAVES_WITHIN_SECONDS` or not at all, also from a process that
+  slept. Redirects are never followed, answers never read beyond `ANSWER_BYTES_MAX`.
 * Everything expected is data, its reasons are fixed words, and none holds a text or a number.
 """
 
@@ -28,11 +29,15 @@ from relevo.errors import ProviderError
 from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import scrubbed
+from relevo.http.line_gate import LineGate, LinePass
+from relevo.http.meta_errors import FailureKind
 from relevo.http.pace import Pace, within
 from relevo.http.secrets import secret_matches
+from relevo.http.session import StartTooLateError, leaving_within
 from relevo.http.wati_history import Page, history_page
-from relevo.http.wati_reading import arrivals, send_answer, window_closed
+from relevo.http.wati_reading import arrivals
 from relevo.http.wati_recall import Recall
+from relevo.http.wati_sending import send_answer
 from relevo.messages import Address, Arrival
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
@@ -47,8 +52,9 @@ PAUSE_SECONDS = 1.0
 """After a 429 that does not say how long; `Retry-After` is not always present."""
 PAUSE_SECONDS_MAX = 60.0
 
-_NO_CONNECTION = "no_connection"
-_TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
+LEAVES_WITHIN_SECONDS = 5.0
+"""After a send was begun; together with the 5 s that the core gives it to begin, half of its time
+to the deadline after which it is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,12 @@ class WatiChannel:
         self._clock = clock
         self._pace = pace
         self._recalls: dict[Address, Recall] = {}
+        self._gate = LineGate(clock, settings.channel_id)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether WATI lets this line send nothing, as far as we know."""
+        return self._gate.stopped
 
     @property
     def business_id(self) -> str:
@@ -130,19 +142,43 @@ class WatiChannel:
         self, address: Address, text: str, correlation_id: str
     ) -> Accepted | NotAccepted:
         """Give a text to WATI; a 200 means that it took it, not that it was delivered."""
-        query = {"messageText": scrubbed(text), "localMessageId": correlation_id}
-        try:
-            async with within(self._clock, self._settings.send_timeout_seconds):
-                answer = await self._ask("POST", "sendSessionMessage", address, query)
-        except TimeoutError:
-            return NotAccepted(SendFailure.UNKNOWN, "timeout")
-        except ProviderError as error:
-            sure = error.reason == _NO_CONNECTION
-            return NotAccepted(SendFailure.NOT_SENT if sure else SendFailure.UNKNOWN, error.reason)
-        return _sent(answer, correlation_id)
+        given = self._gate.admit()
+        if isinstance(given, NotAccepted):
+            return given
+        answer = await self._send(address, text, correlation_id)
+        if isinstance(answer, NotAccepted):
+            return answer
+        outcome = send_answer(answer.status, answer.body, correlation_id)
+        if isinstance(outcome, FailureKind):
+            return self._failed(given, outcome, answer.retry_after)
+        self._gate.accepted(given)
+        return outcome
 
     async def close(self) -> None:
         """Let go of nothing: the session is the owner's to close."""
+
+    async def _send(
+        self, address: Address, text: str, correlation_id: str
+    ) -> "_Answer | NotAccepted":
+        query = {"messageText": scrubbed(text), "localMessageId": correlation_id}
+        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:
+            try:
+                async with within(self._clock, self._settings.send_timeout_seconds):
+                    return await self._ask("POST", "sendSessionMessage", address, query)
+            except (TimeoutError, StartTooLateError, ProviderError) as error:
+                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
+                reason = error.reason if isinstance(error, ProviderError) else "timeout"
+                return NotAccepted(failure, "start_too_late" if departure.late else reason)
+
+    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
+        if kind.failure is SendFailure.STOPPED:
+            self._gate.stops(given, kind.word)
+        if kind.failure is not SendFailure.RATE_LIMITED:
+            return NotAccepted(kind.failure, kind.word)
+        seconds = _asked_pause(retry_after, self._clock.now()) or kind.pause_seconds
+        if not kind.pair:
+            seconds = self._gate.limited(given, seconds)
+        return NotAccepted(kind.failure, kind.word, seconds)
 
     async def _recall(self, address: Address, recall: Recall) -> History:
         """Read pages on behalf of all who ask the same; None tells them that nobody reads now."""
@@ -181,7 +217,7 @@ class WatiChannel:
             if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
                 raise ProviderError(f"http_{answer.status}")
             # The limit is the tenant's: whoever hears of it slows everybody down.
-            self._pace.pause(_pause_seconds(answer.retry_after, self._clock.now()))
+            self._pace.pause(_asked_pause(answer.retry_after, self._clock.now()) or PAUSE_SECONDS)
 
     async def _ask(
         self, method: str, name: str, address: Address, query: Mapping[str, str]
@@ -204,7 +240,7 @@ class WatiChannel:
                 body = await _read(response)
                 return _Answer(response.status, response.headers.get("Retry-After", ""), body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            raise ProviderError(_NO_CONNECTION) from None
+            raise ProviderError("no_connection") from None
         except (aiohttp.ClientError, OSError):
             raise ProviderError("disconnected") from None
 
@@ -225,23 +261,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _sent(answer: _Answer, correlation_id: str) -> Accepted | NotAccepted:
-    """Judge a send by its answer: what it says was not taken was not, what it leaves open is."""
-    match answer.status:
-        case HTTPStatus.OK | HTTPStatus.CREATED | HTTPStatus.ACCEPTED:
-            return send_answer(answer.body, correlation_id)
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            return NotAccepted(SendFailure.NOT_SENT, "rate_limited")
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return NotAccepted(SendFailure.REJECTED, "unauthorized")
-        case HTTPStatus.BAD_REQUEST if window_closed(answer.body):
-            return NotAccepted(SendFailure.REFUSED, "window_closed")
-        case status if status in _TAKEN_OR_NOT:
-            return NotAccepted(SendFailure.UNKNOWN, f"http_{status}")
-        case status:
-            return NotAccepted(SendFailure.REJECTED, f"http_{status}")
-
-
 def _target(address: Address) -> str:
     """Return the path's last part: getMessages and sends take a phone's digits or either id."""
     value = address.value.lstrip("+") if address.kind == "phone" else address.value
@@ -254,13 +273,13 @@ def _bare(token: str) -> str:
     return rest.strip() if scheme.casefold() == "bearer" else token.strip()
 
 
-def _pause_seconds(retry_after: str, now: datetime) -> float:
-    """Read a Retry-After, seconds or a date, within bounds."""
+def _asked_pause(retry_after: str, now: datetime) -> float | None:
+    """Read a Retry-After, seconds or a date, within bounds; None if there is none to read."""
     if retry_after.isascii() and retry_after.isdigit():
         seconds = float(retry_after)
     else:
         try:
             seconds = (parsedate_to_datetime(retry_after) - now).total_seconds()
         except (ValueError, TypeError, OverflowError):
-            seconds = PAUSE_SECONDS
+            return None
     return min(max(seconds, PAUSE_SECONDS), PAUSE_SECONDS_MAX)

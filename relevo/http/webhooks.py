@@ -86,13 +86,19 @@ class Webhooks:
             self.probe.received(message, delay_seconds)
         if receipt.duplicates:
             self.probe.duplicates(receipt.duplicates)
-        if statuses := sum(isinstance(a, StatusUpdate) for a in delivery.arrivals):
-            self.probe.statuses(statuses)
+        self._count(tuple(a for a in delivery.arrivals if isinstance(a, StatusUpdate)))
         for reason in receipt.quarantined:
             self.probe.quarantined(reason)
         if receipt.quarantined:
             return "malformed"
         return "duplicate" if receipt.duplicates and not receipt.stored else "accepted"
+
+    def _count(self, statuses: tuple[StatusUpdate, ...]) -> None:
+        if statuses:
+            self.probe.statuses(len(statuses))
+        for status in statuses:
+            if status.status == "failed":
+                self.probe.failed(status.detail)
 
 
 def _said(status: int, text: str) -> web.Response:

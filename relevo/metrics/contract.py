@@ -32,6 +32,13 @@ QUARANTINE_REASONS = (
     *("not_json", "not_an_object", "no_events", "too_many_events", "unknown_event", "wrong_type"),
     *("no_id", "no_address", "refused_by_store", OTHER),
 )
+EARLY_STATUS_OUTCOMES = ("settled", "forgotten", "dropped", OTHER)
+FAILED_REASONS = (
+    *("window_closed", "undeliverable", "spam_limit", "marketing_limit", "not_allowed"),
+    *("bsuid_not_taken", "bad_request", "pair_rate", "line_rate", "account_rate", "unauthorized"),
+    *("no_permission", "account_blocked", "account_payment", "line_unregistered"),
+    *("meta_unavailable", "meta_maintenance", "unclassified", OTHER),
+)
 FETCH_OUTCOMES = (
     *("ok", "empty", "truncated", "rate_limited", "timeout", "error", "unavailable"),
     *("cancelled", OTHER),
@@ -122,6 +129,12 @@ CONTRACT: tuple[Row, ...] = (
     _counter("messages_deduplicated_total", "Messages dropped because they were stored already.",
         source=DUPLICATE_SOURCES),
     _counter("statuses_received_total", "Statuses of our own messages, received."),
+    _counter("early_statuses_total",
+        "Statuses that came before their message, one for each id, by what became of them.",
+        outcome=EARLY_STATUS_OUTCOMES),
+    _counter("messages_failed_total",
+        "Messages that a provider took and then did not deliver, by why; counted at each telling.",
+        reason=FAILED_REASONS),
     _counter("quarantined_total", "Bodies, or parts of one, kept raw for want of a reading.",
         reason=QUARANTINE_REASONS),
     _histogram("webhook_delivery_delay_seconds", "Provider's timestamp to arrival.", DELAYS),
@@ -192,6 +205,8 @@ CONTRACT: tuple[Row, ...] = (
         state=PARTS_OPEN),
     _gauge("outbox_oldest_pending_timestamp_seconds",
         "When the oldest of these was made; 0: there is none."),
+    _gauge("lines_stopped",
+        "Lines whose provider lets them send nothing (token, account): a person has to act."),
     _counter("outbox_in_doubt_total", "Sends of which it was unknown whether they arrived."),
     _counter("sends_after_colleague_total",
         "Turns answered although a colleague wrote: known only when the reply had left."),

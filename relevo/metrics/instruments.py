@@ -40,6 +40,7 @@ class Gauges:
     """Seconds since the epoch; 0: there is none."""
     unsent: Callable[[], Sequence[Part]]
     """Parts of replies that have not come to their end."""
+    lines_stopped: Callable[[], float]
     store_pool_in_use: Callable[[], float]
     store_pool_idle: Callable[[], float]
     store_pool_max: Callable[[], float]
@@ -60,6 +61,8 @@ class Instruments:
         self.messages_received = made.crossed("messages_received_total")
         self.messages_deduplicated = made.counters("messages_deduplicated_total")
         self.statuses_received = made.counter("statuses_received_total")
+        self.early_statuses = made.counters("early_statuses_total")
+        self.messages_failed = made.counters("messages_failed_total")
         self.quarantined = made.counters("quarantined_total")
         self.webhook_delivery_delay_seconds = made.histogram("webhook_delivery_delay_seconds")
         self.clock_skew = made.counter("clock_skew_total")
@@ -87,6 +90,7 @@ class Instruments:
         for state, gauge in self.outbox_messages.items():
             gauge.set_function(_counting(gauges.unsent, state))
         self.outbox_oldest_pending.set_function(lambda: _oldest(gauges.unsent()))
+        self.lines_stopped.set_function(gauges.lines_stopped)
         self.store_pool_connections["in_use"].set_function(gauges.store_pool_in_use)
         self.store_pool_connections["idle"].set_function(gauges.store_pool_idle)
         self.store_pool_connections_max.set_function(gauges.store_pool_max)
@@ -137,6 +141,7 @@ class Instruments:
         self.send_seconds = made.histogram("send_seconds")
         self.outbox_messages = made.gauges("outbox_messages")
         self.outbox_oldest_pending = made.gauge("outbox_oldest_pending_timestamp_seconds")
+        self.lines_stopped = made.gauge("lines_stopped")
         self.outbox_in_doubt = made.counter("outbox_in_doubt_total")
         self.sends_after_colleague = made.counter("sends_after_colleague_total")
         self.dead_letters = made.counters("dead_letters_total")

@@ -193,6 +193,14 @@ class MeteringProbe:
         """Count statuses of our own messages."""
         self._instruments.statuses_received.inc(count)
 
+    def failed(self, reason: str) -> None:
+        """Count a message that a provider took and then did not deliver."""
+        self._instruments.messages_failed[reason].inc()
+
+    def early_statuses(self, outcome: str, rows: int) -> None:
+        """Count statuses that came before their message."""
+        self._instruments.early_statuses[outcome].inc(rows)
+
     def quarantined(self, reason: str) -> None:
         """Count a body, or a part of one, that was kept raw."""
         self._instruments.quarantined[reason].inc()

@@ -139,6 +139,7 @@ class Sending:
     drop: bool = False
     """Breaks the connection instead of answering."""
     body: bytes | None = None
+    retry_after: str = ""
 
 
 def result_false(info: str) -> Sending:
@@ -334,12 +335,12 @@ class FakeWati:
             await self._hold()
         if manners.drop and request.transport is not None:
             request.transport.abort()
+        headers = {"Location": "/elsewhere", "Retry-After": manners.retry_after}
+        if manners.body is not None:
+            return web.Response(status=manners.status, headers=headers, body=manners.body)
         if manners.info or manners.status != 200:
             refusal = {"result": False, "info": manners.info}
-            headers = {"Location": "/elsewhere"}
             return web.json_response(refusal, status=manners.status, headers=headers)
-        if manners.body is not None:
-            return web.Response(body=manners.body, content_type="application/json")
         message = said.core() | {"whatsappMessageId": "", "localMessageId": local_id}
         return web.json_response({"ok": True, "result": "success", "message": message})
 
