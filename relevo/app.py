@@ -1,48 +1,57 @@
 """The composition root: everything is made here once, top-down, in the order in which it starts.
 
 Database, journal, customers, inbox, channels, HTTP, metrics; stopped in reverse. Time comes in
-here. A stop takes no more requests, lets what is under way end within bounds, and leaves the rest
-to the next start.
+here. A stop is told by the readiness first; then what is under way may end, while webhooks are
+still stored for the next start; then the port is closed. Each step has its bound.
 """
 
-import secrets
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from socket import socket
 from typing import Any, BinaryIO
 
 from relevo.actors.performer import World
-from relevo.actors.ports import Probe
+from relevo.actors.ports import Chores, Probe
 from relevo.actors.supervisor import Bounds, Supervisor
+from relevo.admission import Admission
 from relevo.businesses import ConfiguredBusinesses
 from relevo.clock import Clock, SystemClock, sleep
+from relevo.errors import StoreUnavailableError
 from relevo.http.channels import ChannelAdapter
-from relevo.http.sandbox_page import PageSettings, sandbox_routes
-from relevo.http.sandbox_provider import FIRST_NUMBER, SandboxProvider, WebhookDelivery
-from relevo.http.server import Server, listen
-from relevo.http.session import Session, open_session
+from relevo.http.sandbox_page import sandbox_routes
+from relevo.http.sandbox_provider import SandboxProvider
+from relevo.http.server import SHUTDOWN_SECONDS, Server, listen
+from relevo.http.session import open_session
 from relevo.http.webhooks import Webhooks
 from relevo.lines import OwnLine, open_assistants, open_channels
+from relevo.memory import Memory, bound_bytes
 from relevo.metrics.exposition import MetricsServer, sample_loop_lag
 from relevo.metrics.instruments import Gauges, Instruments
 from relevo.metrics.logs import Logging, start_logging
 from relevo.metrics.probe import MeteringProbe
+from relevo.sandbox import open_provider, own_line, page_settings
 from relevo.settings import Config
+from relevo.stopping import Stops
+from relevo.store.crowds import Crowds
 from relevo.store.database import Database
 from relevo.store.inbox import Inbox
-from relevo.store.inspection import OpenGaps, audit, open_gaps, why
+from relevo.store.inspection import OpenGaps, audit, open_gaps
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
 from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
-
-NUMBERS = 9000
-"""From how many the sandbox's first made-up phone number is drawn."""
+from relevo.watchdog import Watchdog
 
 AUDIT_SECONDS = 600
 """How often books and open gaps are checked for the metrics; it reads every message."""
+
+TASKS_STOP_SECONDS = 3.0
+LINES_STOP_SECONDS = 2.0
+METRICS_STOP_SECONDS = 2.0
+DATABASE_STOP_SECONDS = 8.0
+"""How long a stop waits for each; see `stopping.py` for all together."""
 
 
 def _itself(probe: Probe) -> Probe:
@@ -68,13 +77,14 @@ class Relevo:
         self._config = config
         self._options = options or Options()
         self._clock = self._options.clock
-        self._stack = AsyncExitStack()
+        self._stops = Stops()
         self._tasks = Tasks(self._report)
         self._remainder = 0
         self._gaps = OpenGaps()
         self._draining = False
         self.instruments = Instruments()
         self._logging: Logging | None = None
+        self._admission: Admission | None = None
         self._database: Database | None = None
         self._supervisor: Supervisor | None = None
         self._metrics: MetricsServer | None = None
@@ -115,52 +125,70 @@ class Relevo:
     async def stop(self) -> None:
         """Drain, and let everything go."""
         self._draining = True
-        await self._stack.aclose()
+        await self._stops.run()
 
     async def checks(self) -> dict[str, bool]:
         """Return whether this process can take webhooks: it is not leaving, and can store them."""
         database = self._database
         stores = database is not None and not self._draining and await database.answers()
-        return {"serving": not self._draining, "database": stores}
+        fits = self._admission is None or not self._admission.memory.short
+        return {"serving": not self._draining, "database": stores, "memory": fits}
 
     async def _start(self) -> None:
-        config, stack = self._config, self._stack
+        config, stops = self._config, self._stops
         bound = listen(config.server.host, config.server.port)
-        stack.callback(bound.close)
+        stops.add("port", bound.close)
         self.port = bound.getsockname()[1]
         log = self._start_logging()
+        self._start_watchdog(log)
         database = await self._open_database()
         session = open_session()
-        stack.push_async_callback(session.close)
-        own = OwnLine(
-            f"http://{_reachable(config.server.host)}:{self.port}", secrets.token_urlsafe(32)
-        )
+        stops.add("session", session.close, LINES_STOP_SECONDS)
+        own = own_line(config.server.host, self.port)
         channels = open_channels(config, session, self._clock, own)
         providers = {channel.id: channel.kind for channel in config.channels}
         probe = MeteringProbe(self.instruments, log, providers)
         means = Means(database.pools, self._tasks, self._clock, probe)
-        supervisor = self._open_actors(means, channels, probe)
-        inbox = Inbox(
-            means,
-            regions={business.id: business.region for business in config.businesses},
-            writer=database.incarnation.number,
-            wake=supervisor.look,
-        )
-        webhooks = Webhooks(channels, inbox, probe, self._clock)
-        await self._serve(bound, webhooks, self._sandbox(session, own), own)
+        crowds = Crowds(means, config.regions, config.server.unread_max)
+        supervisor = self._open_actors(means, channels, probe, crowds)
+        admission = self._open_inbox(means, supervisor, crowds)
+        webhooks = Webhooks(channels, admission.inbox, admission, probe, self._clock)
+        provider = open_provider(config, session, self._clock, self._tasks, own)
+        await self._serve(bound, webhooks, provider, own)
         self._open_metrics(supervisor, database, channels)
-        await supervisor.take_over()
+        stops.add("customers", supervisor.drain, self._options.bounds.drain_seconds + 1)
+        with suppress(StoreUnavailableError):  # the first sweep that finds the store takes over
+            await supervisor.take_over()
         self._tasks.spawn(supervisor.sweep_for_ever(), "sweep")
         statuses = Statuses(means, supervisor.look, probe.early_statuses)
         every_seconds = self._options.bounds.sweep_seconds
         self._tasks.spawn(statuses.settle_for_ever(every_seconds), "settle-statuses")
         self._tasks.spawn(self._audit_for_ever(), "audit")
-        stack.callback(self._leave)
+        stops.add("readiness", self._leave)
+
+    def _open_inbox(self, means: Means, supervisor: Supervisor, crowds: Crowds) -> Admission:
+        inbox = Inbox(
+            means,
+            regions=self._config.regions,
+            writer=self.database.incarnation.number,
+            wake=supervisor.look,
+        )
+        bound = bound_bytes(self._config.server.memory_max_mb)
+        memory = Memory(SystemClock(), bound, supervisor.relieve)
+        self._tasks.spawn(memory.watch_for_ever(), "memory")
+        self._admission = Admission(inbox, memory, crowds)
+        return self._admission
 
     def _open_actors(
-        self, means: Means, channels: Mapping[str, ChannelAdapter], probe: MeteringProbe
+        self,
+        means: Means,
+        channels: Mapping[str, ChannelAdapter],
+        probe: MeteringProbe,
+        chores: Chores,
     ) -> Supervisor:
-        assistants = open_assistants(self._config, self._stack, self._clock, probe)
+        opened = AsyncExitStack()
+        assistants = open_assistants(self._config, opened, self._clock, probe)
+        self._stops.add("assistants", opened.aclose, LINES_STOP_SECONDS)
         businesses = ConfiguredBusinesses(self._config, channels, assistants)
         world = World(
             journal=PostgresJournal(means, self.database.incarnation.number, businesses.serves),
@@ -168,10 +196,14 @@ class Relevo:
             clock=self._clock,
             probe=self._options.observe(probe),
         )
-        supervisor = self._supervisor = Supervisor(world, self._tasks, self._options.bounds)
-        self._stack.push_async_callback(self._tasks.cancel)
-        self._stack.push_async_callback(supervisor.drain)
-        return supervisor
+        bounds = replace(
+            self._options.bounds,
+            answering_max=self._config.assistant.concurrency_max,
+            answering_max_of=self._config.concurrency_max_of,
+        )
+        self._supervisor = Supervisor(world, self._tasks, bounds, chores)
+        self._stops.add("tasks", self._tasks.cancel, TASKS_STOP_SECONDS)
+        return self._supervisor
 
     async def _serve(
         self,
@@ -180,13 +212,16 @@ class Relevo:
         provider: SandboxProvider | None,
         own: OwnLine,
     ) -> None:
-        routes = [] if provider is None else sandbox_routes(provider, self._page(own.secret))
+        routes = []
+        if provider is not None:
+            page = page_settings(self._config, self.database, own.secret)
+            routes = sandbox_routes(provider, page)
         server = Server(bound, webhooks, self, routes)
         await server.start()
-        self._stack.push_async_callback(server.stop)
+        self._stops.add("server", server.stop, SHUTDOWN_SECONDS + 1)
         if provider is not None:
             # Before the server, which would wait for the open pages.
-            self._stack.callback(provider.close)
+            self._stops.add("sandbox", provider.close)
 
     def _leave(self) -> None:
         self._draining = True
@@ -199,8 +234,21 @@ class Relevo:
             on_event=lambda level: self.instruments.log_events[level].inc(),
             on_lost=self.instruments.log_lines_lost.inc,
         )
-        self._stack.callback(self._logging.stop)
+        self._stops.add("logging", self._logging.stop)
         return self._logging.log
+
+    def _start_watchdog(self, log: Any) -> None:
+        def blocked(seconds: float, task: str, stacks: Mapping[str, list[str]]) -> None:
+            self.instruments.event_loop_blocked.inc()
+            log.error("event_loop_blocked", seconds=round(seconds, 3), task=task, stacks=stacks)
+
+        def runs_again(seconds: float) -> None:
+            log.warning("event_loop_runs_again", seconds=round(seconds, 3))
+
+        # The loop lives by the machine's clock, whatever time the rest is told.
+        watchdog = Watchdog(SystemClock(), blocked, runs_again)
+        watchdog.start()
+        self._stops.add("watchdog", watchdog.stop)
 
     async def _open_database(self) -> Database:
         table = self._config.database
@@ -211,7 +259,7 @@ class Relevo:
             self._clock,
             notice=self._notice,
         )
-        self._stack.push_async_callback(database.stop)
+        self._stops.add("database", database.stop, DATABASE_STOP_SECONDS)
         await database.start()
         if self._options.migrate:
             await database.migrate()
@@ -226,35 +274,6 @@ class Relevo:
         )
         return database
 
-    def _sandbox(self, session: Session, own: OwnLine) -> SandboxProvider | None:
-        """Return the simulated provider, if a channel is its line."""
-        line = next((c for c in self._config.channels if c.kind == "sandbox"), None)
-        if line is None:
-            return None
-        url = f"{own.url}/webhooks/{line.id}"
-        deliver = WebhookDelivery(self._clock, session, url, own.secret)
-        # Another process's customers are not known to this one's provider, so they get new numbers.
-        first_number = FIRST_NUMBER + secrets.randbelow(NUMBERS)
-        return SandboxProvider(self._clock, deliver, self._tasks, first_number=first_number)
-
-    def _page(self, own_secret: str) -> PageSettings:
-        """Return what the sandbox's page shows of the business behind it."""
-        line = next(c for c in self._config.channels if c.kind == "sandbox")
-        business = self._config.business(line.business)
-
-        async def explain(phone: str) -> Sequence[Mapping[str, Any]]:
-            assert self._database is not None
-            told = await why(self._database.pools, business.id, phone, business.region, 20)
-            return [_explained(turn) for conversation in told for turn in conversation["turns"]]
-
-        return PageSettings(
-            secret=own_secret,
-            quiet_seconds=business.quiet_seconds,
-            gap_seconds=business.gap_seconds,
-            explain=explain,
-            host=self._config.server.host,
-        )
-
     def _open_metrics(
         self,
         supervisor: Supervisor,
@@ -263,12 +282,20 @@ class Relevo:
     ) -> None:
         server = self._config.server
         pools = (database.pools.app, database.pools.ingest, database.pools.sweep)
+        admission = self._admission
+        assert admission is not None
         self.instruments.attach(
             Gauges(
                 actors_resident=lambda: supervisor.resident,
                 mailbox_messages=supervisor.mailbox_messages,
                 timers_pending=lambda: len(supervisor.alarms),
                 turns_open=lambda: supervisor.turns_open,
+                turns_waiting=lambda: supervisor.gate.waiting,
+                inbox_deliveries=lambda: admission.inbox.waiting,
+                inbox_bytes=lambda: admission.inbox.waiting_bytes,
+                customers_crowded=lambda: len(admission.crowds),
+                memory_bound_bytes=lambda: admission.memory.bound,
+                memory_short=lambda: admission.memory.short,
                 tasks=lambda: len(self._tasks),
                 conservation_remainder_messages=lambda: self._remainder,
                 gaps_unresolved=lambda: self._gaps.customers,
@@ -281,7 +308,7 @@ class Relevo:
             )
         )
         self._metrics = MetricsServer(self.instruments.registry, server.host, server.metrics_port)
-        self._stack.push_async_callback(self._metrics.stop)
+        self._stops.add("metrics", self._metrics.stop, METRICS_STOP_SECONDS)
         lag = self.instruments.event_loop_lag_seconds
         # The loop's own lateness is measured with its own clock, whatever time the rest is told.
         self._tasks.spawn(sample_loop_lag(SystemClock(), lag.observe), "loop-lag")
@@ -309,24 +336,3 @@ class Relevo:
 
 def _timestamp(instant: datetime | None) -> float:
     return 0 if instant is None else instant.timestamp()
-
-
-def _reachable(host: str) -> str:
-    """Return an address under which this process reaches itself."""
-    if host in {"0.0.0.0", "::"}:  # noqa: S104  (compared, not bound)
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
-
-
-def _explained(turn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a turn as the sandbox page shows it."""
-    return {
-        "at": turn["closed_at"],
-        "verdict": turn["verdict"],
-        "silence_seconds": turn["silence_seconds"],
-        "recall": turn["recall"],
-        "recalled": turn["recalled"],
-        "missed": len(turn["missed"]) + turn["missed_left_out"],
-        "outcome": turn["outcome"],
-        "reason": turn["reason"],
-    }

@@ -31,9 +31,9 @@ from relevo.settings import (
     Database,
     Priority,
     Server,
-    is_id,
 )
 from relevo.sources import Sources
+from relevo.values import is_id
 
 FILE_NAME = "relevo.toml"
 FILE_BYTES_MAX = 1_048_576

@@ -5,16 +5,11 @@ What a key only names (a secret, a file of instructions) is looked up in the `So
 repr and no dump has them.
 """
 
-import ipaddress
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,77 +21,26 @@ from pydantic import (
     model_validator,
 )
 
-from relevo.database_url import postgres_url
-from relevo.identity import is_region
 from relevo.sources import TEXT_CHARACTERS_MAX, require, secret, sources, text_file, wrong
 from relevo.turns import Rules
+from relevo.values import BaseUrl, GapSeconds, Id, Port, PostgresUrl, Region, Timezone, UpToAnHour
 
 CHANNEL_KINDS_LATER = ("manychat", "cloud_api", "360dialog", "evolution", "twilio")
 WEBHOOK_SECRET_CHARACTERS_MIN = 16
+MEMORY_MB_MIN = 128
+"""A process without any customers has half of it."""
+AI_CALLS_MAX = 512
+"""The AI's client holds as many connections."""
 BUSINESSES_MAX = 1000
 CHANNELS_MAX = 4000
 
-_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _DAY_SECONDS = 86_400
-
-
-def is_id(value: object) -> bool:
-    """Tell whether this can be an id; ids stand in URLs, keys and names of variables."""
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
-
-
-def _id(value: str) -> str:
-    if not is_id(value):
-        raise ValueError("use a-z, 0-9 and hyphens, at most 63, a letter or digit first")
-    return value
-
-
-def _base_url(value: str) -> str:
-    if not value:
-        return value
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("should begin with https:// and a host")
-    if url.username is not None or url.query or url.fragment:
-        raise ValueError("should have no user, query or fragment")
-    if url.scheme == "http" and not _is_loopback(url.hostname):
-        raise ValueError("should begin with https://; plain http is for this machine only")
-    return value.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (OSError, KeyError, ValueError):
-        raise ValueError("is not a time zone; write one like America/El_Salvador") from None
-    return value
-
-
-def _region(value: str) -> str:
-    if not is_region(value):
-        raise ValueError("is not a country code of ISO 3166; write two capitals like SV")
-    return value
 
 
 def _kind_built(value: object) -> object:
     if value in CHANNEL_KINDS_LATER:
         raise ValueError(f"{value} is not built yet; this version has wati and sandbox")
     return value
-
-
-Id = Annotated[str, AfterValidator(_id)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(postgres_url)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
-UpToAnHour = Annotated[float, Field(gt=0, le=3600)]
-GapSeconds = Annotated[float, Field(gt=0, le=30 * _DAY_SECONDS)]
 
 
 class Table(BaseModel):
@@ -125,7 +69,16 @@ class Server(Table):
     host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
     port: Port = 8080
     metrics_port: Port = 9464
+    unread_max: int = Field(default=1000, ge=100, le=100_000)
+    memory_max_mb: int = Field(default=0, ge=0, le=16_777_216)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("memory_max_mb")
+    @classmethod
+    def _room_to_start(cls, value: int) -> int:
+        if 0 < value < MEMORY_MB_MIN:
+            raise ValueError(f"should be 0 (automatic), or at least {MEMORY_MB_MIN}")
+        return value
 
     @model_validator(mode="after")
     def _two_ports(self) -> Self:
@@ -168,6 +121,7 @@ class Assistant(Table):
     instructions_file: str = ""
     timeout_seconds: float = Field(default=90, ge=1, le=600)
     memory: Literal["openai", "local"] = "openai"
+    concurrency_max: int = Field(default=AI_CALLS_MAX, ge=1, le=AI_CALLS_MAX)
     _api_key: SecretStr = PrivateAttr(default=SecretStr(""))
 
     @property
@@ -210,8 +164,8 @@ class Business(Table):
     """`[[business]]`: a tenant and the rules of its turns."""
 
     id: Id
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    region: Annotated[str, AfterValidator(_region)] = "US"
+    timezone: Timezone = "UTC"
+    region: Region = "US"
     quiet_seconds: UpToAnHour = 35
     gather_max_seconds: UpToAnHour = 120
     gap_seconds: GapSeconds = 300
@@ -221,6 +175,7 @@ class Business(Table):
     human_hold_seconds: float = 0
     late_answer_seconds: float = Field(default=1800, gt=0, le=7 * _DAY_SECONDS)
     fallback_text: str = ""
+    concurrency_max: int = Field(default=0, ge=0, le=AI_CALLS_MAX)
     priority: dict[str, Priority] = Field(default_factory=dict, max_length=100)
 
     @field_validator("human_hold_seconds")
@@ -298,6 +253,21 @@ class Config(Table):
             if business.id == business_id:
                 return business
         raise KeyError(business_id)
+
+    @property
+    def regions(self) -> dict[str, str]:
+        """Return where phones written without a country code are, by business."""
+        return {business.id: business.region for business in self.businesses}
+
+    def concurrency_max_of(self, business_id: str) -> int:
+        """Return how many of a business's customers may be at the AI at once.
+
+        Unless it says so itself: all that may, or three quarters where others need room too.
+        """
+        of_all = self.assistant.concurrency_max
+        share = of_all if len(self.businesses) == 1 else max(1, of_all * 3 // 4)
+        own = {business.id: business.concurrency_max for business in self.businesses}
+        return own.get(business_id) or share
 
     def rules(self, business_id: str, tags: Sequence[str]) -> Rules:
         """Return the rules for a customer with these tags; the smallest value wins.

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from relevo.actors.performer import World
-from relevo.actors.ports import Chores
+from relevo.actors.ports import Chores, NoChores
 from relevo.actors.supervisor import Bounds, Supervisor
 from relevo.errors import StoreUnavailableError
 from relevo.messages import Address, Author, ConversationKey, InboundMessage
@@ -41,6 +41,7 @@ class Outside:
         self.configured = Configured(self.line, self.ai)
         self.probe = Witness(self.trace)
         self.world = World(self.journal, self.configured, self.clock, self.probe)
+        self.chores: Chores = NoChores()
         self._numbers = 0
 
     @property
@@ -90,14 +91,14 @@ class Outside:
 class Hotel:
     """One process's actors, in an outside."""
 
-    def __init__(
-        self, outside: Outside | None = None, chores: Chores | None = None, **bounds: Any
-    ) -> None:
+    def __init__(self, outside: Outside | None = None, **bounds: Any) -> None:
         self.outside = outside or Outside()
         self.failures: list[BaseException] = []
         """What tasks failed with; a test that expects some takes them away."""
         self.tasks = Tasks(self.failures.append)
-        self.supervisor = Supervisor(self.outside.world, self.tasks, Bounds(**bounds), chores)
+        self.supervisor = Supervisor(
+            self.outside.world, self.tasks, Bounds(**bounds), self.outside.chores
+        )
         self.clock = self.outside.clock
         self.journal = self.outside.journal
         self.book = self.outside.journal.book

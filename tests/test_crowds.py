@@ -115,7 +115,7 @@ async def test_rows_count_however_old_they_are_once_somebody_looks(
     await store.rows("UPDATE untold SET received_at = received_at - interval '1 day'")
     await sweep(store, crowds)
     assert len(crowds) == 0, "a sweep sees the last minutes only"
-    await crowds.look()
+    await crowds.keep_up()
     await sweep(store, crowds)
     assert len(crowds) == 1
 

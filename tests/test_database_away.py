@@ -93,14 +93,23 @@ async def test_nothing_is_acknowledged_while_the_database_is_away(house: House, 
 
 
 async def test_readiness_goes_and_comes_back_and_life_stays(house: House, door: Door) -> None:
-    assert await probed(house, "/readyz") == (200, {"serving": True, "database": True})
+    assert await probed(house, "/readyz") == (
+        200,
+        {"serving": True, "database": True, "memory": True},
+    )
     await door.shut()
-    assert await probed(house, "/readyz") == (503, {"serving": True, "database": False})
+    assert await probed(house, "/readyz") == (
+        503,
+        {"serving": True, "database": False, "memory": True},
+    )
     async with house.session.get(f"{house.url}/livez") as response:
         assert response.status == 200
     await door.open()
     await recovered(house)
-    assert await probed(house, "/readyz") == (200, {"serving": True, "database": True})
+    assert await probed(house, "/readyz") == (
+        200,
+        {"serving": True, "database": True, "memory": True},
+    )
 
 
 async def test_who_says_ready_stores_what_comes(house: House, door: Door) -> None:

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
-from relevo.actors.ports import Chores
 from relevo.clock import Clock
 from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey
@@ -25,11 +24,9 @@ async def hotel() -> AsyncIterator[Hotel]:
 
 
 @asynccontextmanager
-async def sweeping(
-    outside: Outside | None = None, chores: Chores | None = None, **bounds: float
-) -> AsyncIterator[Hotel]:
+async def sweeping(outside: Outside | None = None, **bounds: float) -> AsyncIterator[Hotel]:
     """A hotel whose sweeper is at work."""
-    async with Hotel(outside, chores, **{"sweep_seconds": 2, **bounds}) as hotel:
+    async with Hotel(outside, **{"sweep_seconds": 2, **bounds}) as hotel:
         hotel.tasks.spawn(hotel.supervisor.sweep_for_ever(), "sweep")
         yield hotel
 
@@ -248,8 +245,8 @@ class Tidying:
 
 async def test_chores_are_seen_to_after_sweeps_and_some_of_them_once_a_minute() -> None:
     outside = Outside()
-    chores = Tidying(outside.clock)
-    async with sweeping(outside, chores, sweep_seconds=2) as hotel:
+    outside.chores = chores = Tidying(outside.clock)
+    async with sweeping(outside) as hotel:
         key = hotel.customer("Hola")
         hotel.customer("¿Hola?")
         await hotel.advance(4)
@@ -262,8 +259,8 @@ async def test_chores_are_seen_to_after_sweeps_and_some_of_them_once_a_minute() 
 @pytest.mark.parametrize("failure", [StoreUnavailableError("away"), ValueError("a bug")])
 async def test_a_chore_that_fails_stops_no_sweep(failure: Exception) -> None:
     outside = Outside()
-    chores = Tidying(outside.clock)
-    async with sweeping(outside, chores) as hotel:
+    outside.chores = chores = Tidying(outside.clock)
+    async with sweeping(outside) as hotel:
         chores.failure = failure
         await hotel.advance(121)
         assert len(chores.kept_up_at) == 2

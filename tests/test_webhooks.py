@@ -18,10 +18,15 @@ BODY = b"{}"
 
 @dataclass
 class Box:
-    """An inbox that keeps everything in memory, until it is full."""
+    """An inbox that keeps everything in memory, while there is room, and says whether there is."""
 
-    full: bool = False
     kept: list[Delivery] = field(default_factory=list)
+    overloaded: bool = False
+    crowded: bool = False
+
+    def turns_away(self, delivery: Delivery) -> bool:
+        assert delivery.channel_id == "box"
+        return self.crowded
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         self.kept.append(delivery)
@@ -74,7 +79,7 @@ async def edge() -> AsyncIterator[Edge]:
         edge = Edge(url, session, Box(), Counted())
         clock = SystemClock()
         channel = SandboxChannel(SandboxSettings("demo", "box", url, SECRET), session, clock)
-        webhooks = Webhooks({"box": channel}, edge.inbox, edge.probe, clock)
+        webhooks = Webhooks({"box": channel}, edge.inbox, edge.inbox, edge.probe, clock)
         server = Server(listening, webhooks, Ready())
         await server.start()
         yield edge
@@ -82,10 +87,19 @@ async def edge() -> AsyncIterator[Edge]:
 
 
 async def test_what_comes_while_too_much_waits_is_asked_to_come_again(edge: Edge) -> None:
-    edge.inbox.full = True
+    edge.inbox.overloaded = True
     assert await edge.post() == (503, "5")
     assert edge.inbox.kept == []
-    edge.inbox.full = False
+    edge.inbox.overloaded = False
     assert await edge.post() == (200, None)
     assert [delivery.body for delivery in edge.inbox.kept] == [BODY]
     assert edge.probe.outcomes == ["overloaded", "accepted"]
+
+
+async def test_who_has_too_much_waiting_is_asked_to_come_again_later(edge: Edge) -> None:
+    edge.inbox.crowded = True
+    assert await edge.post() == (503, "30")
+    assert edge.inbox.kept == []
+    edge.inbox.crowded = False
+    assert await edge.post() == (200, None)
+    assert edge.probe.outcomes == ["crowded", "accepted"]

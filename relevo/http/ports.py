@@ -8,12 +8,19 @@ from relevo.messages import Delivery, InboundMessage, Receipt
 class Inbox(Protocol):
     """Where deliveries are kept before they are answered."""
 
-    @property
-    def full(self) -> bool:
-        """Tell whether so much waits to be written that nothing more should be taken."""
-
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Commit everything in one body; `StoreUnavailableError` if nothing is certain."""
+
+
+class Admission(Protocol):
+    """Whether there is room for what comes in. Asked for every webhook: it must be cheap."""
+
+    @property
+    def overloaded(self) -> bool:
+        """Tell whether so much waits, or is in memory, that nothing more should be taken."""
+
+    def turns_away(self, delivery: Delivery) -> bool:
+        """Tell whether it is of somebody who has too much waiting already."""
 
 
 class WebhookProbe(Protocol):

@@ -9,8 +9,9 @@ import orjson
 from aiohttp import web, web_response
 
 from relevo.errors import ConfigError
+from relevo.http.bodies import BODY_BYTES_MAX
 from relevo.http.ports import Readiness
-from relevo.http.webhooks import BODY_BYTES_MAX, Webhooks
+from relevo.http.webhooks import Webhooks
 
 SHUTDOWN_SECONDS = 5.0
 """How long a stop waits for requests that are being answered."""

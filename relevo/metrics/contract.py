@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from relevo.events import AnswerFailure, SendFailure
+from relevo.events import AnswerFailure, Finding, SendFailure
 from relevo.messages import Author
 from relevo.turns import PARTS_TERMINAL, Outcome, PartState, Stage, Verdict
 
@@ -24,7 +24,7 @@ OTHER = "other"
 
 WEBHOOK_OUTCOMES = (
     *("accepted", "duplicate", "malformed", "unauthorized", "unknown_channel", "too_large"),
-    *("overloaded", "unavailable", "error", OTHER),
+    *("too_slow", "overloaded", "crowded", "unavailable", "error", OTHER),
 )
 MESSAGE_KINDS = ("text", "media", "interactive", OTHER)
 DUPLICATE_SOURCES = ("webhook", "history")
@@ -48,6 +48,7 @@ COMMIT_RESULTS = ("committed", "lost")
 STORE_OPERATIONS = ("ingest", "load", "commit", "window", "sweep", OTHER)
 POOL_STATES = ("in_use", "idle")
 ASSISTANT_OUTCOMES = ("ok", "silent", *AnswerFailure, "cancelled", OTHER)
+RECONCILIATION_RESULTS = ("ok", "silent", *Finding, *AnswerFailure, "cancelled", OTHER)
 TOKEN_TYPES = ("input", "cached_input", "output", "reasoning")
 ROTATION_REASONS = (
     *("invalid", "missing", "context", "tool_call", "duplicate", "orphan", "locked"),
@@ -137,6 +138,10 @@ CONTRACT: tuple[Row, ...] = (
         reason=FAILED_REASONS),
     _counter("quarantined_total", "Bodies, or parts of one, kept raw for want of a reading.",
         reason=QUARANTINE_REASONS),
+    _gauge("inbox_deliveries", "Deliveries that wait to be written."),
+    _gauge("inbox_bytes", "Bodies of these."),
+    _gauge("customers_crowded",
+        "Customers with too much unread, whose webhooks are answered 503 meanwhile."),
     _histogram("webhook_delivery_delay_seconds", "Provider's timestamp to arrival.", DELAYS),
     _counter("clock_skew_total", "Durations below 0, observed as 0: two clocks disagree."),
     _counter("gap_checks_total", "Silences judged, one a turn, when its burst closed.",
@@ -178,6 +183,8 @@ CONTRACT: tuple[Row, ...] = (
     _histogram("buffer_hold_seconds",
         "First message of a burst (provider's time) to its close.", REPLIES),
     _gauge("turns_open", "Turns without an outcome."),
+    _gauge("turns_waiting",
+        "Customers whose burst has ended and who wait for a place at the AI."),
     _counter("turns_total", "Turns ended.", outcome=tuple(Outcome)),
     _histogram("reply_latency_seconds",
         "Newest message of a burst received to its turn ended as answered.", REPLIES),
@@ -185,6 +192,8 @@ CONTRACT: tuple[Row, ...] = (
     _histogram("assistant_request_seconds", "Duration of one such question.", ANSWERS),
     _counter("assistant_conversations_total", "Conversations asked of the AI.",
         outcome=ASSISTANT_OUTCOMES),
+    _counter("assistant_reconciliations_total",
+        "Looks for the answer of an AI call that never came back.", result=RECONCILIATION_RESULTS),
     _counter("assistant_tokens_total", "Tokens of ended turns, as billed.", type=TOKEN_TYPES),
     _gauge("assistant_in_flight", "Calls to the AI under way."),
     _gauge("assistant_circuits_open",
@@ -214,6 +223,11 @@ CONTRACT: tuple[Row, ...] = (
         stage=DEAD_LETTER_STAGES),
     _gauge("conservation_remainder_messages", "Customer messages without exactly one fate."),
     _histogram("event_loop_lag_seconds", "How late the event loop runs, sampled.", WAITS),
+    _counter("event_loop_blocked_total",
+        "Times that the event loop stood still for more than 2 s."),
+    _gauge("memory_bound_bytes",
+        "Resident memory above which webhooks are answered 503; 0: no bound."),
+    _gauge("memory_short", "1 while the resident memory is above its bound."),
     _gauge("tasks", "Tasks of the event loop that are ours."),
     _counter("log_events_total", "Lines logged.", level=LOG_LEVELS),
     _counter("log_lines_lost_total", "Log lines that could not be written."),

@@ -33,6 +33,12 @@ class Gauges:
     mailbox_messages: Callable[[], float]
     timers_pending: Callable[[], float]
     turns_open: Callable[[], float]
+    turns_waiting: Callable[[], float]
+    inbox_deliveries: Callable[[], float]
+    inbox_bytes: Callable[[], float]
+    customers_crowded: Callable[[], float]
+    memory_bound_bytes: Callable[[], float]
+    memory_short: Callable[[], float]
     tasks: Callable[[], float]
     conservation_remainder_messages: Callable[[], float]
     gaps_unresolved: Callable[[], float]
@@ -70,6 +76,12 @@ class Instruments:
         self._machinery(made)
         self._answers(made)
         self.event_loop_lag_seconds = made.histogram("event_loop_lag_seconds")
+        self.event_loop_blocked = made.counter("event_loop_blocked_total")
+        self.memory_bound_bytes = made.gauge("memory_bound_bytes")
+        self.memory_short = made.gauge("memory_short")
+        self.inbox_deliveries = made.gauge("inbox_deliveries")
+        self.inbox_bytes = made.gauge("inbox_bytes")
+        self.customers_crowded = made.gauge("customers_crowded")
         self.tasks = made.gauge("tasks")
         self.log_events = made.counters("log_events_total")
         self.log_lines_lost = made.counter("log_lines_lost_total")
@@ -83,6 +95,12 @@ class Instruments:
         self.mailbox_messages.set_function(gauges.mailbox_messages)
         self.timers_pending.set_function(gauges.timers_pending)
         self.turns_open.set_function(gauges.turns_open)
+        self.turns_waiting.set_function(gauges.turns_waiting)
+        self.inbox_deliveries.set_function(gauges.inbox_deliveries)
+        self.inbox_bytes.set_function(gauges.inbox_bytes)
+        self.customers_crowded.set_function(gauges.customers_crowded)
+        self.memory_bound_bytes.set_function(gauges.memory_bound_bytes)
+        self.memory_short.set_function(gauges.memory_short)
         self.tasks.set_function(gauges.tasks)
         self.conservation_remainder_messages.set_function(gauges.conservation_remainder_messages)
         self.gaps_unresolved.set_function(gauges.gaps_unresolved)
@@ -110,6 +128,7 @@ class Instruments:
         self.burst_messages = made.histogram("burst_messages")
         self.buffer_hold_seconds = made.histogram("buffer_hold_seconds")
         self.turns_open = made.gauge("turns_open")
+        self.turns_waiting = made.gauge("turns_waiting")
         self.turns = made.counters("turns_total")
         self.reply_latency_seconds = made.histogram("reply_latency_seconds")
 
@@ -130,6 +149,7 @@ class Instruments:
         self.assistant_requests = made.counters("assistant_requests_total")
         self.assistant_request_seconds = made.histogram("assistant_request_seconds")
         self.assistant_conversations = made.counters("assistant_conversations_total")
+        self.assistant_reconciliations = made.counters("assistant_reconciliations_total")
         self.assistant_tokens = made.counters("assistant_tokens_total")
         self.assistant_in_flight = made.gauge("assistant_in_flight")
         self.assistant_circuits_open = made.gauges("assistant_circuits_open")

@@ -22,7 +22,7 @@ CUSTOMERS_MAX = 1000
 
 
 class Crowds:
-    """Knows who is turned away, by every address."""
+    """Knows who is turned away, by every address. What has to be seen to is a sweep's chore."""
 
     def __init__(self, means: Means, regions: Mapping[str, str], unread_max: int) -> None:
         """Take the regions of phones written without a country code, by business."""
@@ -58,10 +58,10 @@ class Crowds:
             StoreUnavailableError: if the store cannot be read; whoever was turned away still is.
         """
         if self._crowded or max(unread.values(), default=0) > self._unread_max:
-            await self.look()
+            await self.keep_up()
 
-    async def look(self) -> None:
-        """Count everything that is unread, however old.
+    async def keep_up(self) -> None:
+        """Count everything that is unread, however old: once a minute, and while it matters.
 
         Raises:
             StoreUnavailableError: if the store cannot be read; whoever was turned away still is.

@@ -84,6 +84,16 @@ class Inbox:
         """Tell whether so much waits to be written that nothing more should be taken."""
         return self._group.depth >= WAITING_MAX or self._group.weight >= WAITING_BYTES_MAX
 
+    @property
+    def waiting(self) -> int:
+        """Return how many deliveries wait to be written."""
+        return self._group.depth
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how large their bodies are together."""
+        return self._group.weight
+
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Commit everything in one body.
 
