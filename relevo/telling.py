@@ -39,7 +39,7 @@ def why(conversations: Sequence[Told], address: str, *, as_json: bool) -> None:
     for conversation in conversations:
         console.print(Text(terminal.escaped(conversation["canonical_key"]), style="bold"))
         if conversation["hold_until"] is not None:
-            console.print(Text(f"  {held(conversation['hold_until'])}"))
+            console.print(Text(f"  hold {until(conversation['hold_until'])}"))
         console.print(Text(f"  customer last wrote {at(conversation['last_customer_at'])}"))
         console.print(Text(f"  assistant last replied {at(conversation['last_assistant_at'])}"))
         console.print(Text(f"  history known to {at(conversation['known_to'])}"))
@@ -184,9 +184,10 @@ def _part(part: Told) -> str:
 
 
 def show_messages(console: Console, messages: Iterable[Told]) -> None:
-    """Show messages, a line each."""
+    """Show messages, a line each, with why they wait if they do."""
     for message in messages:
-        who = terminal.escaped(f"{message['author']} {message['name']}".strip())
+        waits = f"({message['state']})" if "state" in message else ""
+        who = terminal.escaped(" ".join(filter(None, (message["author"], message["name"], waits))))
         text = message["text"] or f"<{message['kind']}>"
         terminal.quote(console, f"      {at(message['at'])}  {who}: ", text)
 
@@ -210,9 +211,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     terminal.console().print(made)
 
 
-def held(until: datetime) -> str:
+def until(end: datetime) -> str:
     """Say how long a chat is, or was, a human's."""
-    return "held until `relevo resume`" if until.year == MAXYEAR else f"held until {at(until)}"
+    return "until `relevo resume`" if end.year == MAXYEAR else f"until {at(end)}"
 
 
 def counted(number: int, one: str, more: str = "") -> str:

@@ -200,10 +200,7 @@ class TestCommands:
         told = orjson.loads((await relevo("dead-letters", "show", str(turn_id), "--json")).out)
         assert [m["text"] for m in told["turn"]["messages"]] == ["Hola 1"]
         unknown = await relevo("dead-letters", "show", "999999")
-        assert (unknown.code, unknown.out) == (
-            BAD,
-            "Dead letter 999999: there is no such dead letter.\n",
-        )
+        assert (unknown.code, unknown.out) == (BAD, "There is no dead letter 999999.\n")
 
     async def test_one_is_retried_and_then_refused(
         self, store: Desk, database: DatabaseUrls, tmp_path: Path

@@ -140,7 +140,7 @@ class TestCommands:
             "",
         )
         assert (await read(store, key)).conversation.hold_until == UNTIL_RESUMED
-        assert "  held until `relevo resume`\n" in (await relevo("why", PHONE)).out
+        assert "  hold until `relevo resume`\n" in (await relevo("why", PHONE)).out
         await meanwhile(store, Untold.HELD)
         given_back = await relevo("resume", PHONE)
         assert (given_back.code, given_back.out) == (
@@ -154,6 +154,9 @@ class TestCommands:
         assert again.code == WELL
         assert again.out.startswith("No hold was set; what a colleague wrote holds")
         asked = await relevo("answer", PHONE)
+        told = (await relevo("why", PHONE)).out
+        assert "  customer (held): Hola?\n" in told
+        assert "  system (asked): answer\n" in told
         assert (asked.code, asked.out) == (
             WELL,
             "An answer to 1 message is asked for; a server that runs begins within seconds.\n",

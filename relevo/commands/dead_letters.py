@@ -18,7 +18,7 @@ Deed: TypeAlias = "Callable[[Pools, str, int, datetime], Awaitable[tuple[int, Re
 """Retries or drops a business's letter, now: how many messages, or why not."""
 
 WHY_NOT = {
-    "unknown": "there is no such dead letter",
+    "unknown": "there is none",
     "closed": "it is closed already",
     "of_a_send": "it is a send of our own, which answers nobody; send it again where it came from",
     "waits_for_nothing": "nothing of it waits: its messages were told since, or dropped",
@@ -64,8 +64,9 @@ async def _list(options: argparse.Namespace) -> int:
     if not shown:
         telling.say("There are no dead letters." if options.all else "No dead letter is open.")
         return WELL
-    columns = ("id", "given up", "business", "customer", "while", "reason", "waiting", "closed")
-    telling.table(columns, (_row(letter) for letter in shown))
+    columns = ["id", "given up", "business", "customer", "while", "reason", "waiting", "closed"]
+    last = len(columns) - (not options.all)
+    telling.table(columns[:last], (_row(letter)[:last] for letter in shown))
     if len(found) > len(shown):
         telling.say(f"There are more; these are the newest {options.limit} (--limit).")
     return WELL
@@ -80,8 +81,7 @@ async def _show(options: argparse.Namespace) -> int:
         letter = await _find(options, database.pools)
         turn = None if letter is None else await turn_of(database.pools, letter)
     if letter is None or turn is None:
-        telling.say(f"Dead letter {options.id}: {WHY_NOT['unknown']}.")
-        return BAD
+        return _nothing(options.id)
     if options.json:
         telling.show_json(asdict(letter) | {"turn": turn})
         return WELL
@@ -127,8 +127,7 @@ async def _one(options: argparse.Namespace, pools: "Pools", deed: Deed, done: st
 
     letter = await _find(options, pools)
     if letter is None:
-        telling.say(f"Dead letter {options.id}: {WHY_NOT['unknown']}.")
-        return BAD
+        return _nothing(options.id)
     now = SystemClock().now()
     messages, refusal = await deed(pools, letter.business_id, letter.turn_id, now)
     if refusal is not None:
@@ -167,6 +166,13 @@ async def _find(options: argparse.Namespace, pools: "Pools") -> "Letter | None":
     tried = [await letter(pools, business.id, options.id) for business in businesses]
     found = [one for one in tried if one is not None]
     return opening.only_one(found, lambda one: one.business_id, f"dead letter {options.id}")
+
+
+def _nothing(turn_id: int) -> int:
+    from relevo import telling
+
+    telling.say(f"There is no dead letter {turn_id}.")
+    return BAD
 
 
 def _row(letter: "Letter") -> list[str]:

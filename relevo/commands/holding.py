@@ -46,7 +46,7 @@ async def _hold(options: argparse.Namespace) -> int:
         if options.minutes is not None:
             until = now + timedelta(minutes=options.minutes)
         await holding.hold(pools, key, until)
-        return WELL, f"The chat is {telling.held(until)}."
+        return WELL, f"The chat is held {telling.until(until)}."
 
     return await _do(options, hold)
 
@@ -60,7 +60,7 @@ async def _resume(options: argparse.Namespace) -> int:
         if resumed.held_until is None:
             said = "No hold was set; what a colleague wrote holds the chat no longer."
         else:
-            said = f"The chat is the AI's again; it was {telling.held(resumed.held_until)}."
+            said = f"The chat is the AI's again; it was held {telling.until(resumed.held_until)}."
         if resumed.messages:
             came = telling.counted(resumed.messages, "message")
             said += f" {came} came meanwhile; `relevo answer` has the AI answer now."

@@ -68,8 +68,9 @@ async def _list(options: argparse.Namespace) -> int:
     if not shown:
         telling.say("Nothing is in the quarantine.")
         return WELL
-    columns = ("id", "received", "business", "channel", "reason", "bytes", "replayed")
-    telling.table(columns, (_row(kept) for kept in shown))
+    columns = ["id", "received", "business", "channel", "reason", "bytes", "replayed"]
+    last = len(columns) - (not options.all)
+    telling.table(columns[:last], (_row(kept)[:last] for kept in shown))
     if len(found) > len(shown):
         telling.say(f"There are more; these are the newest {options.limit} (--limit).")
     return WELL
