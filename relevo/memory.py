@@ -61,12 +61,15 @@ class Memory:
 
     async def watch_for_ever(self) -> None:
         """Look every second; without a bound, never."""
-        while self.bound:
-            self._judge(self._sample())
-            if self.short:
-                await self._relieve()
-                _give_back()
-            await sleep(self._clock, SAMPLE_SECONDS)
+        try:
+            while self.bound:
+                self._judge(self._sample())
+                if self.short:
+                    await self._relieve()
+                    _give_back()
+                await sleep(self._clock, SAMPLE_SECONDS)
+        finally:
+            self.short = False  # nobody looks any more, so nobody is refused for it
 
     def _judge(self, resident: int) -> None:
         short = resident > self.bound * (ENOUGH if self.short else 1)
