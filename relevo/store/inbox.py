@@ -59,15 +59,18 @@ class Inbox:
         regions: Mapping[str, str],
         writer: Callable[[], int],
         wake: Callable[[ConversationKey], None],
+        sets_aside: bool = True,
     ) -> None:
         """Take the regions of phones written without a country code, by business.
 
-        `writer` names this process in the count of accepted messages.
+        `writer` names this process in the count of accepted messages. Without `sets_aside` the
+        database's refusal is only told: what is replayed is in the quarantine already.
         """
         self._means = means
         self._placer = Placer(regions)
         self._writer = writer
         self._wake = wake
+        self._sets_aside = sets_aside
         self._statuses = Statuses(means, wake)
         self._sql = statements("ingest")
         self._group = GroupCommit[Delivery, Receipt](
@@ -212,13 +215,16 @@ class Inbox:
 
     async def _refuse(self, delivery: Delivery) -> Receipt | BaseException:
         """Keep raw what the database would not take."""
-        row = _aside(delivery, "refused_by_store")
+        receipt = Receipt(quarantined=["refused_by_store"])
+        if not self._sets_aside:
+            return receipt
+        row = _aside(delivery, receipt.quarantined[0])
         try:
             async with connected(self._means.pools.ingest) as connection:
                 await connection.execute(self._sql["set_aside"], *([value] for value in row))
         except Exception as error:  # noqa: BLE001  (handed to the one delivery it belongs to)
             return error
-        return Receipt(quarantined=["refused_by_store"])
+        return receipt
 
 
 def _stored_before(item: Placed, receipts: Sequence[Receipt]) -> bool:
