@@ -21,11 +21,14 @@ OWNER = "owner"
 LOGIN = "login"
 ROLE_OF_FILE = {
     "audit": OWNER,
+    "holding": "relevo_app",
     "ingest": "relevo_ingest",
     "inspect": "relevo_app",
     "journal": "relevo_app",
+    "letters": "relevo_app",
     "load": "relevo_app",
     "outbound": "relevo_app",
+    "quarantine": "relevo_app",
     "setup": "relevo_app",
     "sweep": "relevo_sweep",
 }
@@ -91,9 +94,20 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("inspect", "messages_by_id"): (BUSINESS, IDS),
     ("inspect", "replies_of"): (BUSINESS, IDS),
     ("inspect", "waiting_of"): (BUSINESS, 5),
+    ("holding", "hold"): (BUSINESS, 5, NOON),
+    ("holding", "resume"): (BUSINESS, 5, NOON),
+    ("holding", "waiting"): (BUSINESS, 5),
+    ("letters", "letters"): (BUSINESS, 1, 2**63 - 1, False, 50),
+    ("letters", "open_ids"): (BUSINESS, 1000),
+    ("letters", "turn_of"): (BUSINESS, 5),
+    ("letters", "close"): (BUSINESS, 5, NOON, "dropped"),
+    ("letters", "forget_failed"): (BUSINESS, 5),
+    ("outbound", "lock"): (BUSINESS, 5),
     ("outbound", "raise_version"): (BUSINESS, 5),
     ("outbound", "reached_at"): (BUSINESS, 5),
     ("outbound", "put_waiting"): (BUSINESS, WAITING),
+    ("quarantine", "body"): (BUSINESS, 5),
+    ("quarantine", "mark_replayed"): (BUSINESS, 5, NOON),
     ("sweep", "unread_since"): (NOON - timedelta(minutes=10),),
     ("sweep", "channels_of_others"): ([LINE], "bakery"),
     ("sweep", "crowded"): (1000, 1000),
@@ -106,6 +120,8 @@ WHOLE_TABLES = {
     ("sweep", "hold_incarnation"),
     ("ingest", "set_aside"),
     ("ingest", "line_up"),
+    ("quarantine", "bodies"),
+    ("quarantine", "waiting_ids"),
     ("ingest", "early_waiting"),
 }
 """Statements that look nothing up, or are meant to read everything, as a take-over does."""
@@ -129,7 +145,10 @@ def test_every_file_of_sql_has_a_role() -> None:
 
 
 def test_every_statement_of_the_daily_work_is_explained() -> None:
-    daily = ("ingest", "journal", "load", "outbound", "sweep", "inspect")
+    daily = (
+        *("holding", "ingest", "inspect", "journal", "letters", "load", "outbound", "quarantine"),
+        "sweep",
+    )
     assert {(file, name) for file in daily for name in statements(file)} == (
         LOOKED_UP.keys() | WHOLE_TABLES
     )
