@@ -86,6 +86,26 @@ def test_a_failure_is_known_by_code_and_param_before_its_status(
     assert classify(error, NOON) == NoAnswer(failure, reason)
 
 
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (aiohttp.ConnectionTimeoutError(), NoAnswer(TRANSIENT, "unreachable")),
+        (aiohttp.ServerDisconnectedError(), NoAnswer(UNKNOWN, "timeout")),
+        (aiohttp.SocketTimeoutError(), NoAnswer(UNKNOWN, "timeout")),
+        (None, NoAnswer(UNKNOWN, "timeout")),
+    ],
+)
+def test_only_a_connection_that_never_was_is_sure_to_have_stored_nothing(
+    cause: Exception | None, told: NoAnswer
+) -> None:
+    between = httpx2.ConnectTimeout("")
+    between.__cause__ = cause
+    raised = openai.APITimeoutError(request=REQUEST)
+    raised.__cause__ = between
+
+    assert classify(raised, NOON) == told
+
+
 @pytest.mark.parametrize("body", [None, "<html>", [], {"code": ["x"], "param": 7, "message": {}}])
 @pytest.mark.parametrize(("status", "failure"), [(404, PERMANENT), (502, TRANSIENT)])
 def test_an_error_body_of_any_shape_is_classified(

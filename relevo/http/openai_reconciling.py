@@ -93,7 +93,7 @@ def _said_last(messages: Sequence[Item]) -> list[Item]:
 
 def _answer(said: Sequence[Item]) -> Answer | Finding | NoAnswer:
     """Return what was said as an answer, once all of it has been said."""
-    statuses = {message.get("status") for message in said}
+    statuses = [message.get("status") for message in said]
     if not said or "in_progress" in statuses:
         return Finding.RUNNING
     if "incomplete" in statuses:
@@ -105,7 +105,7 @@ def _answer(said: Sequence[Item]) -> Answer | Finding | NoAnswer:
 def _told(message: Item) -> PromptItem | None:
     """Return a stored message as it was told; None: it is none of ours."""
     role, content = message.get("role"), message.get("content")
-    if role not in {"user", "assistant", "developer"}:
+    if role not in ("user", "assistant", "developer"):
         return None
     if isinstance(content, str):
         return PromptItem(role, content)
