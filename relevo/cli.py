@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relevo import __version__
-from relevo.commands import asking, dead_letters, demo, holding, quarantine, serving
+from relevo.commands import (
+    asking,
+    dead_letters,
+    demo,
+    doctor,
+    holding,
+    importing,
+    quarantine,
+    serving,
+)
 from relevo.commands.opening import CANNOT, Command
 from relevo.errors import RelevoError, StoreUnavailableError
 
@@ -55,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, help="configuration file (default: $RELEVO_CONFIG, ./relevo.toml)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serving, demo, asking, holding, dead_letters, quarantine):
+    modules = (serving, demo, asking, holding, dead_letters, quarantine, importing, doctor)
+    for module in modules:
         module.add(commands)
     return parser

@@ -9,6 +9,10 @@ class ConfigError(RelevoError):
     """The configuration cannot be used; the message names the key and what to do."""
 
 
+class FileError(RelevoError):
+    """A file that was named cannot be used; the message says which, why, and what to do."""
+
+
 class StoreUnavailableError(RelevoError):
     """The database cannot be reached or refuses work right now; nothing was stored.
 

@@ -8,8 +8,12 @@ from typing import Any
 
 import yaml
 
+from relevo.store.importing import Importing, Tally
+from relevo.store.legacy import threads
+from relevo.store.owner import as_owner
 from tests.fakes.wati import Said
 from tests.house import House
+from tests.legacy_files import sqlite_file
 
 FOLDER = Path(__file__).parent / "scenarios"
 PHONE = "50370000101"
@@ -48,13 +52,13 @@ class Storyteller:
     script: dict[str, Any]
     said: dict[str, Said] = field(default_factory=dict)
     replies: list[tuple[datetime, str]] = field(default_factory=list)
+    imported: Tally = field(default_factory=Tally)
 
     async def prepare(self) -> None:
         """Lay out what is true from the start: the history, and what the AI will say and when."""
         wati = self.house.wati
         self.house.ai.before_answer = self.hold_answer
-        if tags := self.script.get("state", {}).get("tags"):
-            await self.house.know(PHONE, tags)
+        await self._know(self.script.get("state", {}))
         wati.history.order = self.script.get("history_order", "newest_first")
         for event in self.script["timeline"]:
             at = instant(event["at"])
@@ -113,6 +117,21 @@ class Storyteller:
             status = event["history"]
             self.house.wati.history.status = 200 if status == "ok" else status["status"]
         await self.house.quiet()
+
+    async def _know(self, state: dict[str, Any]) -> None:
+        if tags := state.get("tags"):
+            await self.house.know(PHONE, tags)
+        if legacy := state.get("legacy"):
+            await self._import(legacy)
+
+    async def _import(self, row: dict[str, Any]) -> None:
+        """Have a customer whom the system before knew."""
+        now = self.house.clock.now()
+        file = sqlite_file(self.house.folder / "threads.db", {"wa_id": PHONE, **row})
+        async with as_owner(self.house.urls.owner_url) as connection:
+            importing = Importing(connection, "hotel", "SV", now)
+            async for page in threads(file, now):
+                await importing.take(page, self.imported)
 
     def _customer(self, webhook: Any, at: datetime) -> None:
         if isinstance(webhook, str):

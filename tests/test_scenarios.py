@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from relevo.store.embedded import DatabaseUrls
@@ -20,7 +21,24 @@ SLOW_SEND_SECONDS = 4
 RECALLING = ["01", "02", "03", "04", "05", "06", "13", "14", "15", "16", "17", "20"]
 """The scenarios in which ids decide: something is recalled, or must not be."""
 
-TOLD = ["01", "02", "03", "04", "05", "06", "07", "08", "13", "14", "15", "16", "17", "19", "20"]
+TOLD = [
+    "01",
+    "02",
+    "03",
+    "04",
+    "05",
+    "06",
+    "07",
+    "08",
+    "09",
+    "13",
+    "14",
+    "15",
+    "16",
+    "17",
+    "19",
+    "20",
+]
 
 
 def customers(numbers: list[str]) -> list[Any]:
@@ -101,6 +119,31 @@ async def test_twenty_first_contacts_at_once_are_one_conversation(
         assert turn["verdict"] == expected["turns"][0]["verdict"]
         assert turn["replies"] == len(house.wati.texts_to(PHONE)) == 1
         assert (await house.audit()).sound
+
+
+async def test_a_phone_number_in_an_old_file_is_never_a_conversation(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    story = scenario("09")
+    script = story.customers[0]
+    legacy = script["state"]["legacy"]
+    starts_at = instant(script["timeline"][0]["at"])
+    async with House(database, tmp_path, starts_at, **story.settings) as house:
+        teller = Storyteller(house, script)
+        await teller.prepare()
+        assert teller.imported.imported == 1
+        assert teller.imported.refused == {("id", "wrong_prefix"): 1}
+        [known] = await house.conversations(PHONE)
+        assert known["last_customer_at"] == instant(f"{legacy['last_webhook_timestamp']}+00:00")
+        assert known["ai_conversation"] is None
+        await teller.tell()
+        asked = [r for r in house.ai.requests if legacy["conversation_id"] in repr(r)]
+        assert len(asked) == script["expect"]["ai_calls_with_that_id"]
+        assert house.ai.responses == 1
+        with pytest.raises(asyncpg.CheckViolationError, match="openai_conversation_id_is_one"):
+            await house.rows(
+                "UPDATE conversation SET openai_conversation_id = $1", legacy["conversation_id"]
+            )
 
 
 async def expect(house: House, expected: dict[str, Any]) -> None:

@@ -21,7 +21,10 @@ OWNER = "owner"
 LOGIN = "login"
 ROLE_OF_FILE = {
     "audit": OWNER,
+    "catalog": OWNER,
+    "doctor": OWNER,
     "holding": "relevo_app",
+    "import": OWNER,
     "ingest": "relevo_ingest",
     "inspect": "relevo_app",
     "journal": "relevo_app",
@@ -120,9 +123,9 @@ WHOLE_TABLES = {
     ("sweep", "hold_incarnation"),
     ("ingest", "set_aside"),
     ("ingest", "line_up"),
+    ("ingest", "early_waiting"),
     ("quarantine", "bodies"),
     ("quarantine", "waiting_ids"),
-    ("ingest", "early_waiting"),
 }
 """Statements that look nothing up, or are meant to read everything, as a take-over does."""
 
