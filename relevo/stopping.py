@@ -1,14 +1,14 @@
 """Stopping within a bound, whatever hangs: what was started is stopped in reverse, each in time.
 
-A step that takes longer is given up and named in the log; what it would have finished is left to
-the next start, as after a crash. The same for a step that fails.
+A step that takes longer is given up, also if it does not heed being cancelled, and named in the
+log; what it would have finished is left to the next start, as after a crash. The same for a step
+that fails.
 """
 
 import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 LOG = logging.getLogger(__name__)
 
@@ -39,13 +39,17 @@ class Stops:
         while self._steps:
             name, seconds, stop = self._steps.pop()
             left_seconds = max(STEP_SECONDS_MIN, min(seconds, ends_at - loop.time()))
-            try:
-                async with asyncio.timeout(left_seconds):
-                    if inspect.isawaitable(stopping := stop()):
-                        await stopping
-            except TimeoutError:
+            step = loop.create_task(_run(stop), name=f"stopping {name}")
+            await asyncio.wait({step}, timeout=left_seconds)
+            if not step.done():
                 LOG.warning("stopping: %s took longer than %.3g s, given up", name, left_seconds)
-            except Exception:
+                step.cancel()
+                await asyncio.wait({step}, timeout=STEP_SECONDS_MIN)
+            elif not step.cancelled() and (error := step.exception()) is not None:
                 # Whatever one of them does, the others are stopped too.
-                with suppress(Exception):
-                    LOG.exception("stopping: %s failed", name)
+                LOG.error("stopping: %s failed", name, exc_info=error)
+
+
+async def _run(stop: Stop) -> None:
+    if inspect.isawaitable(stopping := stop()):
+        await stopping

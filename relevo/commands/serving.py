@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 import gc
-import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from relevo import __version__
@@ -12,6 +12,8 @@ from relevo.commands import opening
 from relevo.commands.opening import WELL, Commands
 
 if TYPE_CHECKING:
+    from relevo.app import Relevo
+    from relevo.commands.signals import Signals
     from relevo.settings import Config
 
 
@@ -30,21 +32,37 @@ def add(commands: Commands) -> None:
 
 async def _serve(options: argparse.Namespace) -> int:
     from relevo.app import Options, Relevo
+    from relevo.commands.signals import Signals
 
+    signals = Signals()
+    signals.listen()
     config = opening.config(options)
     relevo = Relevo(config, Options(migrate=not options.no_migrate))
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await relevo.start()
+    if not await _started(relevo, signals):
+        return WELL
     _settle_memory()
     for line in _greeting(config, relevo.port, relevo.metrics_port):
         sys.stderr.write(f"{line}\n")
-    await stop.wait()
+    await signals.first()
     sys.stderr.write("Relevo is stopping: finishing what is under way …\n")
     await relevo.stop()
     return WELL
+
+
+async def _started(relevo: "Relevo", signals: "Signals") -> bool:
+    """Start, unless a signal comes first: half a start is taken back, and that was well too."""
+    starting = asyncio.get_running_loop().create_task(relevo.start(), name="start")
+    told = asyncio.get_running_loop().create_task(signals.first(), name="first-signal")
+    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not starting.done():
+        sys.stderr.write("Relevo stops before it has started\n")
+        starting.cancel()
+        with suppress(asyncio.CancelledError):
+            await starting
+        return False
+    starting.result()
+    return True
 
 
 def _settle_memory() -> None:

@@ -5,6 +5,8 @@ or once the lock is free: kill -9 frees it at once. A process that loses the loc
 a new number before it commits anything more.
 """
 
+from contextlib import suppress
+
 import asyncpg
 
 from relevo.clock import Clock, sleep
@@ -15,6 +17,8 @@ from relevo.tasks import Tasks
 
 RETRY_SECONDS = 1.0
 CONNECT_TIMEOUT_SECONDS = 5.0
+CLOSE_SECONDS_MAX = 2.0
+"""A database that is gone does not say good-bye."""
 
 
 class Incarnation:
@@ -66,7 +70,8 @@ class Incarnation:
         self._closing = True
         self._number = None
         if self._connection is not None:
-            await self._connection.close()
+            with suppress(TimeoutError):  # then it is cut
+                await self._connection.close(timeout=CLOSE_SECONDS_MAX)
 
     def _lost(self, _connection: object) -> None:
         self._number = None

@@ -5,8 +5,9 @@
 start.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 COMMAND_TIMEOUT_SECONDS = 30.0
 ACQUIRE_TIMEOUT_SECONDS = 5.0
+CLOSE_SECONDS_MAX = 3.0
+"""A database that is gone does not say good-bye."""
 POOL_SIZES = {"relevo_app": 6, "relevo_ingest": 3, "relevo_sweep": 1}
 
 
@@ -54,10 +57,10 @@ class Pools:
                 yield connection
 
     async def close(self) -> None:
-        """Close every connection, waiting for those in use."""
-        async with AsyncExitStack() as stack:
-            for pool in (self.app, self.ingest, self.sweep):
-                stack.push_async_callback(pool.close)
+        """Close every connection, waiting a little for those in use; then they are cut."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):  # a pool whose wait is cancelled cuts
+                await asyncio.gather(*(p.close() for p in (self.app, self.ingest, self.sweep)))
 
 
 async def open_pools(url: str) -> Pools:
