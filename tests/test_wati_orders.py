@@ -1,6 +1,5 @@
 """The answer to a send, its echo and its statuses come in any order, or not at all: one reply."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,6 @@ def before_the_answer(house: House, *stories: Story) -> None:
         house.wati.before_send_answer = None
         for story in stories:
             await story(house)
-            await asyncio.sleep(0)
 
     house.wati.before_send_answer = tell
 
@@ -84,7 +82,7 @@ async def statuses(house: House) -> list[Any]:
     return [row["status"] for row in rows]
 
 
-async def test_echo_answer_status(house: House) -> None:
+async def test_the_echo_comes_first_and_then_the_answer_and_then_a_status(house: House) -> None:
     before_the_answer(house, echo)
     await writes(house)
     await house.advance(40)
@@ -94,7 +92,7 @@ async def test_echo_answer_status(house: House) -> None:
     assert await statuses(house) == ["delivered"]
 
 
-async def test_status_echo_answer(house: House) -> None:
+async def test_a_status_comes_first_and_then_the_echo_and_then_the_answer(house: House) -> None:
     before_the_answer(house, status, echo)
     await writes(house)
     await house.advance(240)
@@ -102,7 +100,7 @@ async def test_status_echo_answer(house: House) -> None:
     assert await statuses(house) == ["delivered"]
 
 
-async def test_status_answer(house: House) -> None:
+async def test_a_status_comes_before_the_answer(house: House) -> None:
     before_the_answer(house, status)
     await writes(house)
     await house.advance(40)
@@ -110,7 +108,7 @@ async def test_status_answer(house: House) -> None:
     assert await statuses(house) == ["delivered"]
 
 
-async def test_several_statuses_answer(house: House) -> None:
+async def test_of_several_statuses_before_the_answer_the_highest_stays(house: House) -> None:
     async def read(house: House) -> None:
         await status(house, "sentMessageREAD")
 
@@ -121,7 +119,7 @@ async def test_several_statuses_answer(house: House) -> None:
     assert await statuses(house) == ["read"]
 
 
-async def test_status_answer_without_ids_echo(house: House) -> None:
+async def test_a_status_waits_for_the_echo_when_the_answer_gives_no_id(house: House) -> None:
     house.wati.send_next(Sending(body=NAMELESS))
     before_the_answer(house, status)
     await writes(house)
