@@ -20,8 +20,7 @@ async def test_a_message_of_ours_is_due_where_the_customer_wrote_last(
     async with desk(database) as store:
         await store.deliver(said("Hola"))
         key = store.woken[0]
-        elsewhere = (Address("phone", "+50370000001"), Address("bsuid", "SV.1"))
-        await store.deliver(said("Hola?", addresses=elsewhere, after_seconds=5))
+        await store.deliver(said("Hola?", after_seconds=5), line="other")
         before = await store.version()
         queued = await outbound.queue(store.pools, key, "Feliz cumpleaños", Source.SCHEDULE, LATER)
         rows = (await store.journal.load([key]))[key]
@@ -29,7 +28,7 @@ async def test_a_message_of_ours_is_due_where_the_customer_wrote_last(
         assert (due.id, due.untold, due.body) == (queued, Untold.DUE, "Feliz cumpleaños")
         assert (due.author, due.kind, due.source) == (Author.AUTOMATION, "text", Source.SCHEDULE)
         assert (due.event_at, due.received_at) == (LATER, LATER)
-        assert (due.channel_id, due.address) == ("line", Address("phone", "+50370000001"))
+        assert (due.channel_id, due.address) == ("other", Address("phone", "+50370000001"))
         assert rows.conversation.version == before + 1
         assert rows.conversation.marks.last_assistant_at is None
         # Of the three rows that want something, the due one is the only one that came so late.

@@ -12,6 +12,7 @@ from relevo.store import quarantined
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.inbox import Inbox
 from relevo.store.means import Means
+from relevo.store.pools import enter
 from tests.commands import BAD, WELL, Configured, configured
 from tests.store_rig import BUSINESS, NOON, Desk, desk, said
 
@@ -197,6 +198,25 @@ class TestCommands:
         assert await store.value("SELECT count(*) FROM quarantine") == 4
         one = await relevo("quarantine", "replay", "1")
         assert (one.code, one.out) == (BAD, "Delivery 1 is kept: not_json.\n")
+
+    async def test_an_id_that_two_businesses_have_needs_a_name(
+        self, store: Desk, database: DatabaseUrls, tmp_path: Path
+    ) -> None:
+        relevo = at_wati(database, tmp_path)
+        (tmp_path / "relevo.toml").write_text(f'{WATI}[[business]]\nid = "inn"\nregion = "SV"\n')
+        await enter(store.pools, "inn", {})
+        for business_id in (BUSINESS, "inn"):
+            await store.rows(
+                "INSERT INTO quarantine (business_id, id, channel_id, reason, body, received_at)"
+                " OVERRIDING SYSTEM VALUE VALUES ($1, 7, 'line', 'not_json', $2, $3)",
+                *(business_id, business_id.encode(), NOON),
+            )
+        both = await relevo("quarantine", "show", "7")
+        assert "--business: name one; delivery 7 is in hotel, inn" in both.line
+        one = await relevo("quarantine", "show", "7", "--business", "inn", "--raw")
+        assert (one.code, one.out) == (WELL, "inn")
+        listed = await relevo("quarantine", "list", "--business", "inn", "--json")
+        assert [kept["business_id"] for kept in orjson.loads(listed.out)] == ["inn"]
 
 
 def at_wati(urls: DatabaseUrls, folder: Path) -> Configured:

@@ -147,7 +147,7 @@ async def _read_again(reader: Reader, found: "tuple[Kept, bytes]") -> list[str]:
 
     kept, raw = found
     channel = reader.channels.get(kept.channel_id)
-    if channel is None or channel.business_id != kept.business_id:
+    if channel is None:
         return [NOT_CONFIGURED]
     now = SystemClock().now()
     return await replay(reader.pools, reader.inbox, found, channel.parse(raw), now)
