@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import logging
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ async def _serve(options: argparse.Namespace) -> int:
     await signals.first()
     sys.stderr.write("Relevo is stopping: finishing what is under way …\n")
     await relevo.stop()
+    logging.disable()  # what libraries say of connections that were cut has no reader any more
     return WELL
 
 
