@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REFERENCE = Path(__file__).parent / "schema.json"
 NOT_VALID, OFF, INVALID = " NOT VALID", " SWITCHED OFF", " INVALID"
+MEND_FIRST = "mend the rows that break it (`relevo doctor --fix` does what it can);"
 OWNER = ("{owner}", "CURRENT_USER")
 """How facts name the owner of the tables, and how he names himself."""
 
@@ -165,10 +166,7 @@ def _make(fact: Fact, wanted: str) -> str:
                 f"ALTER TABLE {fact.on} ADD COLUMN {fact.name} {wanted};"
             )
         case "constraint":
-            return (
-                "mend the rows that break it (`relevo doctor --fix` does what it can); "
-                f"ALTER TABLE {fact.on} ADD CONSTRAINT {fact.name} {wanted};"
-            )
+            return f"{MEND_FIRST} ALTER TABLE {fact.on} ADD CONSTRAINT {fact.name} {wanted};"
         case "index":
             return f"{wanted};"
         case "policy":
@@ -181,7 +179,10 @@ def _make(fact: Fact, wanted: str) -> str:
 
 def _make_anew(fact: Fact, found: str, wanted: str) -> str:
     match fact.kind:
-        case "constraint" | "index" | "policy":
+        case "constraint":
+            made = _make(fact, wanted)
+            return made.replace(" ADD ", f" DROP CONSTRAINT {fact.name}, ADD ", 1)
+        case "index" | "policy":
             return f"{_drop(fact, found)} {_make(fact, wanted)}"
         case "row security":
             table = f"ALTER TABLE {fact.on}"
