@@ -144,18 +144,21 @@ def show_turn(console: Console, turn: Told) -> None:
     reason = f" ({terminal.escaped(turn['reason'])})" if turn["reason"] else ""
     console.print(Text(f"\n  {at(turn['opened_at'])}  {outcome}{reason}", style="bold"))
     show_messages(console, turn["messages"])
-    console.print(Text(f"    verdict: {_verdict(turn)}"))
-    console.print(Text(f"    recall: {_recall(turn)}"))
+    sends = turn["purpose"] == "send"
+    if not sends:
+        console.print(Text(f"    verdict: {_verdict(turn)}"))
+        console.print(Text(f"    recall: {_recall(turn)}"))
     if turn["missed"]:
         left_out = turn["missed_left_out"]
         more = f" (and {left_out} older, left out)" if left_out else ""
         console.print(Text(f"    the AI was told what it had missed{more}:"))
         show_messages(console, turn["missed"])
     for text in turn["reply"]:
-        terminal.quote(console, "    replied: ", text, style="green")
+        terminal.quote(console, "    sent: " if sends else "    replied: ", text, style="green")
     for part in turn["outbox"]:
         if part["state"] != "accepted":
-            console.print(Text(f"    not replied: {_part(part)}", style="yellow"))
+            what = "not sent" if sends else "not replied"
+            console.print(Text(f"    {what}: {_part(part)}", style="yellow"))
 
 
 def _verdict(turn: Told) -> str:

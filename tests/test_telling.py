@@ -23,6 +23,7 @@ def conversation(**changes: Any) -> dict[str, Any]:
         "last_assistant_at": None,
         "known_to": None,
         "recall_owed_since": None,
+        "hold_until": None,
         "turns": [],
         "waiting": [],
     }
@@ -32,6 +33,7 @@ def conversation(**changes: Any) -> dict[str, Any]:
 def turn(**changes: Any) -> dict[str, Any]:
     told = {
         "opened_at": NOON,
+        "purpose": "reply",
         "stage": "ended",
         "outcome": "answered_by_human",
         "reason": "",
@@ -78,6 +80,24 @@ def test_what_is_still_to_be_asked_is_said(capsys: pytest.CaptureFixture[str]) -
     lines = shown(capsys, conversation(recall_owed_since=NOON, turns=[unasked]))
     assert "history since 2026-03-02 12:00:00Z is still to be asked for" in lines
     assert "recall: not complete (because: gap; since 2026-03-02 12:00:00Z)" in lines
+
+
+def test_a_hold_is_said_with_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "hold until 2026-03-02 12:00:00Z" in shown(capsys, conversation(hold_until=NOON))
+    lines = shown(capsys, conversation(hold_until=datetime(9999, 12, 31, tzinfo=UTC)))
+    assert "hold until `relevo resume`" in lines
+
+
+def test_a_send_of_ours_has_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    part = {"part": 1, "state": "dead", "reason": "no_connection", "resent": False}
+    sends = [
+        turn(purpose="send", outcome="sent", messages=[], reply=["Feliz día"]),
+        turn(purpose="send", outcome="failed", messages=[], outbox=[part]),
+    ]
+    lines = shown(capsys, conversation(turns=sends))
+    assert "sent: Feliz día" in lines
+    assert "not sent: part 1 is dead (no_connection)" in lines
+    assert not [line for line in lines if line.startswith(("verdict", "recall", "replied"))]
 
 
 def test_what_is_not_sent_yet_says_why(capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,5 +188,6 @@ def test_what_was_left_out_is_counted(capsys: pytest.CaptureFixture[str]) -> Non
     assert "2026-03-02 12:00:00Z sending …" in lines
     assert "the AI was told what it had missed (and 12 older, left out):" in lines
     assert "2026-03-02 12:00:00Z agent Luis: <image>" in lines
+    assert "2026-03-02 12:00:00Z agent Luis (unread): <image>" in lines
     assert "replied: Claro" in lines
     assert "not told to the AI yet" in lines

@@ -191,6 +191,7 @@ def _turn(turn: Row, known: Mapping[int, Any], replies: Sequence[Row]) -> dict[s
     accepted = [reply for reply in replies if reply["state"] == "accepted"]
     return {
         "id": turn["id"],
+        "purpose": turn["purpose"] or "reply",
         "stage": turn["stage"],
         "outcome": turn["outcome"],
         "reason": turn["reason"],
