@@ -1,16 +1,20 @@
 """Ingest: a status that comes before its message waits for it, and is applied when it is known."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey, StatusUpdate, correlation_key
 from relevo.store import statuses
 from relevo.store.embedded import DatabaseUrls
+from relevo.store.means import Means
 from relevo.turns import PARTS_TERMINAL, Part, PartState
+from tests.fakes.clock import settle
 from tests.journal_rows import loaded, replying, written
 from tests.store_rig import BUSINESS, Desk, PostgresStores, deadlocks, desk, phone, said
 
@@ -159,6 +163,33 @@ async def test_of_too_many_the_oldest_of_that_business_are_dropped(store: Desk) 
     assert len(left) == statuses.EARLY_ROWS_MAX + others
     assert {f"w{n}" for n in range(others + 1, over + 1)}.isdisjoint(left)
     assert store.early == {"dropped": over}
+
+
+class Unlucky(statuses.Statuses):
+    """Fails in these ways, one after the other."""
+
+    def __init__(self, store: Desk, *failures: Exception) -> None:
+        means = Means(store.pools, store.tasks, store.clock, store)
+        super().__init__(means, store.woken.append)
+        self.failures = deque(failures)
+        self.settled = 0
+
+    async def settle(self) -> None:
+        self.settled += 1
+        if self.failures:
+            raise self.failures.popleft()
+        await super().settle()
+
+
+async def test_neither_an_absent_store_nor_a_bug_ends_the_settling(store: Desk) -> None:
+    bug = RuntimeError("a bug")
+    unlucky = Unlucky(store, StoreUnavailableError("away"), bug)
+    store.tasks.spawn(unlucky.settle_for_ever(2), "settle-statuses")
+    while unlucky.settled < 3:
+        store.clock.advance_to(store.clock.now() + timedelta(seconds=2))
+        await settle()
+    assert store.failures == [bug]
+    store.failures.clear()
 
 
 async def test_settling_commits_echoes_and_statuses_at_once_lock_nobody_out(
