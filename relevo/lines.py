@@ -7,13 +7,16 @@ from typing import NamedTuple
 from relevo.actors.ports import Assistant
 from relevo.clock import Clock
 from relevo.http.channels import ChannelAdapter
-from relevo.http.pace import Pace
+from relevo.http.pace import Pace, Slots
 from relevo.http.ports import AssistantProbe
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.session import Session
 from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.offline import OfflineAssistant
 from relevo.settings import Channel, Config
+
+RECALLS_UNDER_WAY_MAX = 64
+"""Questions to all providers' histories at once; the other connections are left to sends."""
 
 AHEAD_SHARE = 0.05
 AHEAD_SECONDS_MIN = 0.5
@@ -35,12 +38,13 @@ def open_channels(
     """
     adapters: dict[str, ChannelAdapter] = {}
     paces: dict[str, Pace] = {}
+    slots = Slots(RECALLS_UNDER_WAY_MAX)
     for channel in config.channels:
         if channel.kind == "sandbox":
             adapters[channel.id] = SandboxChannel(_sandbox(config, channel, own), session, clock)
         else:
             settings = _wati(config, channel)
-            pace = paces.setdefault(channel.base_url.casefold(), tenant_pace(clock))
+            pace = paces.setdefault(channel.base_url.casefold(), tenant_pace(clock, slots))
             adapters[channel.id] = WatiChannel(settings, session, clock, pace)
     return adapters
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relevo.clock import SystemClock
-from relevo.http.pace import Pace, within
+from relevo.http.pace import Pace, Slots, within
 from tests.fakes.clock import ManualClock, settle, until
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -16,19 +16,32 @@ START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 class Line:
     """Callers of a pace of 3 tokens a 10 s, the last one for urgent callers."""
 
-    def __init__(self, waiting_max: int = 100) -> None:
-        self.clock = ManualClock(START)
+    def __init__(
+        self, waiting_max: int = 100, slots: Slots | None = None, clock: ManualClock | None = None
+    ) -> None:
+        self.clock = clock or ManualClock(START)
         self.pace = Pace(
-            self.clock, tokens=3, period_seconds=10, reserved=1, waiting_max=waiting_max
+            self.clock,
+            tokens=3,
+            period_seconds=10,
+            reserved=1,
+            waiting_max=waiting_max,
+            slots=slots,
         )
+        self.answering = asyncio.Event()
+        """Whether the provider answers, at once; else calls stay under way."""
+        self.answering.set()
         self.went: list[tuple[str, float]] = []
         self.refused: list[str] = []
 
     async def call(self, name: str, *, urgent: bool = True, timeout_seconds: float = 100) -> None:
-        if await self.pace.take(urgent=urgent, timeout_seconds=timeout_seconds):
-            self.went.append((name, self.clock.monotonic()))
-        else:
-            self.refused.append(name)
+        call = self.pace.call(urgent=urgent, timeout_seconds=timeout_seconds)
+        async with call as granted:
+            if granted:
+                self.went.append((name, self.clock.monotonic()))
+                await self.answering.wait()
+            else:
+                self.refused.append(name)
 
     def advance(self, seconds: float) -> None:
         self.clock.advance_to(self.clock.now() + timedelta(seconds=seconds))
@@ -250,3 +263,74 @@ async def test_within_leaves_no_alarm_behind() -> None:
     async with within(clock, 5):
         assert clock.next_alarm_at == START + timedelta(seconds=5)
     assert clock.next_alarm_at is None
+
+
+async def test_calls_that_hang_keep_others_waiting_however_many_tokens_have_come_back() -> None:
+    line = Line()
+    line.answering.clear()
+    async with asyncio.TaskGroup() as callers:
+        for name in "abcd":
+            callers.create_task(line.call(name))
+        await line.live_through(50)
+        assert line.names == ["a", "b", "c"]
+        line.answering.set()
+        await settle()
+        assert line.names == ["a", "b", "c", "d"]
+
+
+async def test_lines_that_share_slots_have_them_in_turn() -> None:
+    slots = Slots(2)
+    busy = Line(slots=slots)
+    quiet = Line(slots=slots, clock=busy.clock)
+    busy.answering.clear()
+    quiet.answering.clear()
+    async with asyncio.TaskGroup() as callers:
+        for name in "abcd":
+            callers.create_task(busy.call(name))
+        await settle()
+        callers.create_task(quiet.call("other"))
+        await settle()
+        assert (busy.names, quiet.names, slots.taken) == (["a", "b"], [], 2)
+        busy.answering.set()
+        await settle()
+        assert (busy.names, quiet.names) == (["a", "b", "c"], ["other"])
+        quiet.answering.set()
+        await busy.live_through(10)
+    assert slots.taken == 0
+
+
+async def test_a_call_that_is_stopped_gives_its_slot_back() -> None:
+    slots = Slots(1)
+    line = Line(slots=slots)
+    line.answering.clear()
+    first = asyncio.gather(line.call("a"), return_exceptions=True)
+    await settle()
+    second = asyncio.gather(line.call("b"), return_exceptions=True)
+    third = asyncio.gather(line.call("c"), return_exceptions=True)
+    await settle()
+    second.cancel()
+    first.cancel()
+    await settle()
+    assert (line.names, slots.taken) == (["a", "c"], 1)
+    line.answering.set()
+    await third
+    assert slots.taken == 0
+
+
+async def test_who_waits_for_a_slot_no_longer_than_it_said_leaves_it_to_the_next_line() -> None:
+    slots = Slots(1)
+    line = Line(slots=slots)
+    other = Line(slots=slots, clock=line.clock)
+    line.answering.clear()
+    async with asyncio.TaskGroup() as callers:
+        callers.create_task(line.call("a"))
+        await settle()
+        callers.create_task(line.call("b", timeout_seconds=5))
+        await settle()
+        callers.create_task(other.call("c"))
+        await line.live_through(6)
+        assert line.refused == ["b"]
+        line.answering.set()
+        await settle()
+        assert other.names == ["c"]
+    assert slots.taken == 0

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from relevo.http.channels import ChannelAdapter
+from relevo.http.pace import Slots
 from relevo.http.session import open_session
 from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.messages import Address
@@ -41,7 +42,7 @@ class Line:
 
     def configure(self, **changes: Any) -> None:
         self.settings = replace(self.settings, **changes)
-        pace = tenant_pace(self.clock)
+        pace = tenant_pace(self.clock, Slots(99))
         self.channel = WatiChannel(self.settings, self.session, self.clock, pace)
 
     def agent_says(self, *texts: str, seconds_ago: int = 60) -> None:

@@ -7,6 +7,9 @@ Urgent waiters go first. The others take only spare tokens: none while somebody 
 never the last `reserved` ones, because whoever comes next would wait a whole period for theirs.
 Within a priority it is first come, first served. Nobody waits longer than they said, and a waiter
 that is cancelled costs no token.
+
+Tokens come back by time, also while calls hang. So the calls under way have bounds of their own, of
+each line and of all lines together: each of them may hold a whole answer, and a connection.
 """
 
 import asyncio
@@ -29,6 +32,31 @@ class _Waiter:
     taken_at: float | None = None
 
 
+class Slots:
+    """How many calls of all lines may be under way; lines that wait for one have it in turn."""
+
+    def __init__(self, slots_max: int) -> None:
+        self._slots_max = slots_max
+        self._waiting: dict[Pace, None] = {}
+        self.taken = 0
+
+    def take(self, pace: "Pace") -> bool:
+        """Take a slot. False: there is none; this line hears when there is."""
+        if self.taken >= self._slots_max:
+            self._waiting[pace] = None
+            return False
+        self.taken += 1
+        return True
+
+    def give_back(self) -> None:
+        """Give a slot to whichever line has waited longest for one."""
+        self.taken -= 1
+        while self._waiting and self.taken < self._slots_max:
+            pace = next(iter(self._waiting))
+            del self._waiting[pace]
+            pace.serve()
+
+
 class Pace:
     """Gives out `tokens` per `period_seconds`, the last `reserved` ones only to urgent callers."""
 
@@ -40,8 +68,12 @@ class Pace:
         period_seconds: float,
         reserved: int = 0,
         waiting_max: int = 1000,
+        slots: Slots | None = None,
     ) -> None:
+        """A line has as many calls under way as it has tokens, at most, and all have `slots`."""
         assert 0 <= reserved < tokens
+        self._slots = slots or Slots(tokens)
+        self._under_way = 0
         self._clock = clock
         self._tokens = tokens
         self._period_seconds = period_seconds
@@ -58,17 +90,26 @@ class Pace:
         """Count those who wait for a token."""
         return len(self._urgent) + len(self._patient)
 
-    async def take(self, *, urgent: bool, timeout_seconds: float) -> bool:
-        """Wait for a token, at most so long. False: there was none; full or paused longer, at once.
+    @asynccontextmanager
+    async def call(self, *, urgent: bool, timeout_seconds: float) -> AsyncIterator[bool]:
+        """Wait for a token, at most so long, and be under way until the block is left.
 
-        The token is spent when this returns True.
+        False: there was none; full or paused longer, at once. The token is spent when it is True.
         """
+        granted = await self._take(urgent=urgent, timeout_seconds=timeout_seconds)
+        try:
+            yield granted
+        finally:
+            if granted:
+                self._end()
+
+    async def _take(self, *, urgent: bool, timeout_seconds: float) -> bool:
         pause_seconds = self._paused_until - self._clock.monotonic()
         if self.waiting >= self._waiting_max or pause_seconds > timeout_seconds:
             return False
         waiter = _Waiter(urgent, asyncio.get_running_loop().create_future())
         self._queue(waiter).append(waiter)
-        self._serve()
+        self.serve()
         if waiter.granted.done():
             return waiter.granted.result()
         expiry = self._clock.call_at(
@@ -86,27 +127,40 @@ class Pace:
     def pause(self, seconds: float) -> None:
         """Give out nothing for so long: the provider said that it has had enough."""
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
-        self._serve()
+        self.serve()
 
     def _queue(self, waiter: _Waiter) -> deque[_Waiter]:
         return self._urgent if waiter.urgent else self._patient
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """Let go whoever may go now, and look again when the next one may."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
         now = self._clock.monotonic()
-        while self.waiting:
+        while self.waiting and self._under_way < self._tokens:
             delay_seconds = self._next_free_at(now) - now
             if delay_seconds > 0:
                 later = timedelta(seconds=max(_TICK_SECONDS, delay_seconds))
-                self._alarm = self._clock.call_at(self._clock.now() + later, self._serve)
+                self._alarm = self._clock.call_at(self._clock.now() + later, self.serve)
                 return
-            waiter = (self._urgent or self._patient).popleft()
-            if not waiter.granted.done():  # else it was cancelled and has not run since
+            queue = self._urgent or self._patient
+            if queue[0].granted.done():  # it was cancelled and has not run since
+                queue.popleft()
+            elif self._slots.take(self):
+                self._under_way += 1
+                waiter = queue.popleft()
                 waiter.taken_at = now
                 self._taken_at.append(now)
                 waiter.granted.set_result(True)
+            else:
+                return
+
+    def _end(self) -> None:
+        """A call is over, or will not be made."""
+        self._under_way -= 1
+        self._slots.give_back()
+        self.serve()
 
     def _next_free_at(self, now: float) -> float:
         """Return when the first in line may go; not later than `now`: it may go."""
@@ -122,15 +176,17 @@ class Pace:
         if not waiter.granted.done():
             self._queue(waiter).remove(waiter)
             waiter.granted.set_result(False)
-            self._serve()
+            self.serve()
 
     def _withdraw(self, waiter: _Waiter) -> None:
         """Forget a cancelled waiter; the token it was just given goes to the next one."""
         if waiter in self._queue(waiter):
             self._queue(waiter).remove(waiter)
-        elif waiter.taken_at is not None and waiter.taken_at in self._taken_at:
-            self._taken_at.remove(waiter.taken_at)
-        self._serve()
+        elif waiter.taken_at is not None:
+            if waiter.taken_at in self._taken_at:
+                self._taken_at.remove(waiter.taken_at)
+            self._end()
+        self.serve()
 
 
 @asynccontextmanager

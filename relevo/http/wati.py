@@ -31,7 +31,7 @@ from relevo.http.channels import WebhookRequest
 from relevo.http.fields import scrubbed
 from relevo.http.line_gate import LineGate, LinePass
 from relevo.http.meta_errors import FailureKind
-from relevo.http.pace import Pace, within
+from relevo.http.pace import Pace, Slots, within
 from relevo.http.secrets import secret_matches
 from relevo.http.session import StartTooLateError, leaving_within
 from relevo.http.wati_history import Page, history_page
@@ -74,13 +74,14 @@ class WatiSettings:
     page_size: int = 100
 
 
-def tenant_pace(clock: Clock) -> Pace:
-    """Make the pace of all recalls of one tenant."""
+def tenant_pace(clock: Clock, slots: Slots) -> Pace:
+    """Make the pace of all recalls of one tenant; all tenants share `slots`."""
     return Pace(
         clock,
         tokens=RECALL_CALLS,
         period_seconds=RECALL_CALLS_PERIOD_SECONDS,
         reserved=RECALL_CALLS_URGENT_ONLY,
+        slots=slots,
     )
 
 
@@ -208,10 +209,12 @@ class WatiChannel:
         while True:
             left_seconds = recall.ends_at - self._clock.monotonic()
             recall.waits_for = "rate_limited"
-            if not await self._pace.take(urgent=recall.urgent, timeout_seconds=left_seconds):
-                raise ProviderError("rate_limited")
-            recall.waits_for, recall.begun = "timeout", True
-            answer = await self._ask("GET", "getMessages", address, query)
+            pace = self._pace.call(urgent=recall.urgent, timeout_seconds=left_seconds)
+            async with pace as granted:
+                if not granted:
+                    raise ProviderError("rate_limited")
+                recall.waits_for, recall.begun = "timeout", True
+                answer = await self._ask("GET", "getMessages", address, query)
             if answer.status == HTTPStatus.OK:
                 return history_page(answer.body, self._settings.assistant_operator)
             if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
