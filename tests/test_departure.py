@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from relevo.events import SendFailure
 from relevo.http.channels import ChannelAdapter
+from relevo.http.pace import Slots
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.session import Session, StartTooLateError, fence, leaving_within, open_session
 from relevo.http.wati import LEAVES_WITHIN_SECONDS, WatiChannel, WatiSettings, tenant_pace
@@ -81,7 +82,7 @@ def adapter(kind: str, url: str, session: Session, clock: ManualClock) -> Channe
     if kind == "sandbox":
         return SandboxChannel(SandboxSettings("hotel", "box", url, "s"), session, clock)
     settings = WatiSettings("hotel", "line", url, "token", "s")
-    return WatiChannel(settings, session, clock, tenant_pace(clock))
+    return WatiChannel(settings, session, clock, tenant_pace(clock, Slots(1)))
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
