@@ -25,11 +25,19 @@ def phone(customer: int) -> str:
     return str(_FIRST_PHONE + customer)
 
 
+def customer(phone: str) -> int:
+    """Return whose number it is."""
+    return int(phone) - _FIRST_PHONE
+
+
+def text(number: int) -> str:
+    """Return what the message with this number says."""
+    return _TEXTS[number % len(_TEXTS)]
+
+
 def request(number: int, customer: int, at: datetime) -> bytes:
     """Return the whole HTTP request that delivers the message with this number."""
-    said = Said(
-        _FIRST_NUMBER + number, phone(customer), "customer", _TEXTS[number % len(_TEXTS)], at
-    )
+    said = Said(_FIRST_NUMBER + number, phone(customer), "customer", text(number), at)
     body = orjson.dumps(said.webhook() | {"senderName": f"Persona {customer}", "avatarUrl": None})
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: webhooks/1.0\r\nAccept: */*\r\n"

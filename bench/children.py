@@ -66,16 +66,26 @@ async def relevo(
 
     `profile` takes what cProfile saw, which costs about half the speed.
     """
-    profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
-    command = [sys.executable, *profiler, "-m", "relevo", "--config", str(config), "serve"]
-    with config.with_suffix(".log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=log, stderr=PIPE, cwd=ROOT, env=environ
-        )
+    process = await started(config, environ, profile)
     try:
-        yield await _port(process), process
+        yield await port_of(process), process
     finally:
         await ended(process)
+
+
+async def started(config: Path, environ: dict[str, str], profile: Path | None = None) -> Process:
+    """Start `relevo serve`; what it logs is added to a file beside its configuration."""
+    profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
+    command = relevo_command(config, "serve", profiler)
+    with config.with_suffix(".log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            *command, stdout=log, stderr=PIPE, cwd=ROOT, env=environ
+        )
+
+
+def relevo_command(config: Path, command: str, profiler: Sequence[str] = ()) -> list[str]:
+    """Return how `relevo COMMAND` is started with the Python that runs this."""
+    return [sys.executable, *profiler, "-m", "relevo", "--config", str(config), *command.split()]
 
 
 async def ended(process: Process) -> None:
@@ -102,8 +112,8 @@ def say(words: dict[str, Any]) -> None:
     sys.stdout.buffer.flush()
 
 
-async def _port(process: Process) -> int:
-    """Read the greeting up to where the webhooks are taken; the rest is let go by."""
+async def port_of(process: Process) -> int:
+    """Wait until `relevo serve` greets, and return where it takes webhooks."""
     assert process.stderr is not None
     said: Sequence[bytes] = []
     async with asyncio.timeout(START_SECONDS_MAX):

@@ -67,9 +67,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def print_table(results: Sequence[Result], on: dict[str, Any], seconds: float) -> None:
+def print_table(
+    results: Sequence[Result],
+    on: dict[str, Any],
+    seconds: float,
+    title: str = "Relevo's speed on this machine",
+) -> None:
     """Print everything for a person."""
-    table = Table(title="Relevo's speed on this machine", title_justify="left", show_lines=True)
+    table = Table(title=title, title_justify="left", show_lines=True)
     for heading in ("", "what", "target", "floor", "measured", "verdict"):
         right = heading in {"target", "floor", "measured"}
         table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "what")

@@ -25,6 +25,10 @@ class Outsides:
     wati_url: str = "http://127.0.0.1:9/1234"
     openai_url: str = ""
     quiet_seconds: float = QUIET_FOR_GOOD_SECONDS
+    rules: str = ""
+    """Further lines of the business's table."""
+    assistant: str = ""
+    """Further lines of the assistant's table, if there is an AI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +53,37 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """Run `relevo serve` on a fresh database of the cluster."""
     config = folder / "relevo.toml"
-    config.write_text(_written(outsides))
-    async with cluster.fresh_database() as urls:
-        environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")},
-            "RELEVO_DATABASE_URL": urls.url,
-            "RELEVO_DATABASE_OWNER_URL": urls.owner_url,
-            "WATI_TOKEN": TOKEN,
-            "WATI_SECRET": bodies.SECRET,
-            "OPENAI_KEY": KEY,
-        }
-        async with children.relevo(config, environ, profile) as (port, _):
-            yield Rig(port, urls)
+    config.write_text(configuration(outsides))
+    async with (
+        cluster.fresh_database() as urls,
+        children.relevo(config, environment(urls), profile) as (port, _),
+    ):
+        yield Rig(port, urls)
 
 
-def _written(outsides: Outsides) -> str:
+def environment(urls: DatabaseUrls | None = None, **keys: object) -> dict[str, str]:
+    """Return what the server is told besides its file; `keys` are of RELEVO_, in small letters.
+
+    Without urls it brings a database of its own.
+    """
+    given = {f"RELEVO_{name.upper()}": str(value) for name, value in keys.items()}
+    if urls is not None:
+        given |= {"RELEVO_DATABASE_URL": urls.url, "RELEVO_DATABASE_OWNER_URL": urls.owner_url}
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")},
+        **given,
+        "WATI_TOKEN": TOKEN,
+        "WATI_SECRET": bodies.SECRET,
+        "OPENAI_KEY": KEY,
+    }
+
+
+def configuration(outsides: Outsides) -> str:
+    """Write the file: one business with one line at WATI, on free ports."""
     assistant = (
         f'kind = "openai"\nbase_url = "{outsides.openai_url}"\napi_key_env = "OPENAI_KEY"\n'
         'model = "made-up-model"\ninstructions = "Answer in one sentence."\n'
+        f"{outsides.assistant}"
         if outsides.openai_url
         else 'kind = "offline"\n'
     )
@@ -75,7 +92,7 @@ def _written(outsides: Outsides) -> str:
         f"[assistant]\n{assistant}\n"
         '[[business]]\nid = "hotel"\nregion = "SV"\n'
         f"quiet_seconds = {outsides.quiet_seconds}\n"
-        f"gather_max_seconds = {QUIET_FOR_GOOD_SECONDS}\n\n"
+        f"gather_max_seconds = {QUIET_FOR_GOOD_SECONDS}\n{outsides.rules}\n"
         '[[channel]]\nid = "line"\nbusiness = "hotel"\nkind = "wati"\n'
         f'base_url = "{outsides.wati_url}"\ntoken_env = "WATI_TOKEN"\n'
         'webhook_secret_env = "WATI_SECRET"\n'

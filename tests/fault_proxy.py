@@ -80,10 +80,17 @@ class Link:
 class FaultProxy:
     """Passes connections on to one server; what befalls them is chosen by `befall`."""
 
-    def __init__(self, host: str, port: int, chance: random.Random | None = None) -> None:
-        """`host` may be the folder of a PostgreSQL's socket."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        chance: random.Random | None = None,
+        bound: socket.socket | None = None,
+    ) -> None:
+        """`host` may be the folder of a PostgreSQL's socket; it listens on `bound` if given."""
         self._host = host
         self._target_port = port
+        self._bound = bound
         self._chance = chance or random.Random(0)
         self._requests = self._answers = NOTHING
         self._links: set[Link] = set()
@@ -97,7 +104,8 @@ class FaultProxy:
         self.swallowed_bytes = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        bound = self._bound or socket.create_server(("127.0.0.1", 0))
+        self._server = await asyncio.start_server(self._connected, sock=bound)
         return self
 
     async def __aexit__(self, *_: object) -> None:

