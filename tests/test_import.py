@@ -18,6 +18,7 @@ from relevo.store.owner import as_owner
 from tests.commands import BAD, CANNOT, WELL, Configured, Ended, configured
 from tests.legacy_files import GOOD, OLD, OLD_TEXT, ROW, WA_ID, csv_file, sqlite_file
 from tests.store_rig import BUSINESS, Desk, desk, said
+from tests.turn_rows import have_answered
 
 pytestmark = pytest.mark.postgres
 
@@ -71,7 +72,7 @@ async def test_a_rehearsal_tells_the_same_and_leaves_no_trace(store: Desk) -> No
 
 async def test_who_has_had_a_turn_keeps_his_own_marks(store: Desk) -> None:
     await take(store, ROW)
-    await have_a_turn(store)
+    await have_answered(store, OLD)
     newer = ROW | {"last_webhook_timestamp": "2025-10-05 13:00:00"}
     assert (await take(store, newer)).changed == 0
     await store.rows("UPDATE conversation SET openai_conversation_id = NULL")
@@ -187,21 +188,6 @@ async def take(store: Desk, *rows: dict[str, Any], rehearsal: bool = False) -> T
         importing = Importing(connection, BUSINESS, "SV", now, rehearsal=rehearsal)
         await importing.take(read_rows, tally)
     return tally
-
-
-async def have_a_turn(store: Desk) -> None:
-    """Let the only customer have had a turn, as far as an import looks."""
-    await store.rows(
-        "INSERT INTO turn (business_id, id, conversation_id, stage, channel_id, address_kind,"
-        " address_value, opened_at, closed_at, newest_at, verdict, threshold_seconds, message_ids,"
-        " recall, recall_reasons, recall_urgent, recalled, matched_by_content, missed_ids,"
-        " missed_left_out, attempt, tries, replaced, outcome, reason, response_id, model,"
-        " input_tokens, cached_tokens, output_tokens, reasoning_tokens, answer_seconds, ended_at,"
-        " incarnation) SELECT business_id, 1, id, 'ended', 'line', 'phone', '', $1, $1, $1, 'none',"
-        " 300, '{}', 'complete', '{}', false, 0, 0, '{}', 0, 1, 0, false, 'answered', '', '', '',"
-        " 0, 0, 0, 0, 1.0, $1, 1 FROM conversation",
-        OLD,
-    )
 
 
 async def imported(relevo: Configured, path: Path, *options: str) -> Ended:

@@ -219,7 +219,7 @@ async def _find(connection: "Connection", check: Check, now: datetime) -> list[F
                 number=finding.number + row["messages"],
                 oldest_at=min(oldest, default=None),
             )
-    return list(found.values())
+    return sorted(found.values(), key=lambda finding: finding.business_id)
 
 
 async def _mended(connection: "Connection", finding: Finding, now: datetime) -> Finding:

@@ -60,16 +60,22 @@ def clear(path: Path, now: datetime) -> BadIds:
     copy = path.with_name(f"{path.name}.before-doctor-{now:%Y%m%dT%H%M%SZ}")
     if copy.exists():
         raise FileError(f"{copy} is there already; move it away, for the copy has its name")
+    try:
+        return _cleared(path, copy, now)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+
+
+def _cleared(path: Path, copy: Path, now: datetime) -> BadIds:
     cleared = BadIds(copy=copy)
     with opened(path, write=True) as connection:
         connection.execute("BEGIN IMMEDIATE")  # nobody writes between the copy and the change
         with opened(path, write=False) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)  # from a connection that writes it would wait for itself
         for page in _pages(connection, now):
-            bad = _note(cleared, page)
-            connection.executemany(
-                statements("sqlite/threads")["clear"], [(row.number,) for row in bad]
-            )
+            numbers = [(row.number,) for row in _note(cleared, page)]
+            connection.executemany(statements("sqlite/threads")["clear"], numbers)
         connection.execute("COMMIT")
     return cleared
 

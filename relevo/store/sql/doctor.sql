@@ -18,7 +18,8 @@ WHERE l.locktype = 'advisory' AND l.classid = 1919511158
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database());
 
 -- name: bad_ids
-SELECT c.business_id, c.id AS conversation_id, 1 AS messages, c.last_customer_at AS since
+SELECT c.business_id, c.id AS conversation_id, 1 AS messages,
+    coalesce(c.last_customer_at, c.created_at) AS since
 FROM conversation AS c
 WHERE c.openai_conversation_id !~ '^conv_[A-Za-z0-9_-]{1,200}$';
 
@@ -146,7 +147,8 @@ SELECT u.business_id, u.conversation_id, count(*) AS messages, min(u.received_at
 FROM untold AS u
 WHERE u.state IN ('unread', 'asked', 'due')
     AND EXISTS (SELECT FROM message AS m
-        WHERE m.business_id = u.business_id AND m.id = u.message_id)
+        WHERE m.business_id = u.business_id AND m.id = u.message_id
+            AND (m.fate IS NULL OR m.fate NOT IN ('answered', 'no_reply', 'refused')))
     AND NOT EXISTS (SELECT FROM turn AS t WHERE t.business_id = u.business_id
         AND t.conversation_id = u.conversation_id AND t.stage <> 'ended')
 GROUP BY u.business_id, u.conversation_id
