@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import orjson
 
 from relevo import identity
-from relevo.errors import StoreSetupError
 from relevo.messages import Address
-from relevo.store.failures import NOT_LET_IN, as_unavailable, is_unavailable
+from relevo.store.owner import as_owner
 from relevo.store.rows import Row
 from relevo.store.sql import statements
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from relevo.store.pools import Connection, Pools
 
 TURNS_MAX = 50
-CONNECT_TIMEOUT_SECONDS = 5.0
 
 _NOTHING: tuple[int, datetime | None] = (0, None)
 
@@ -67,7 +66,7 @@ async def audit(owner_url: str) -> list[Balance]:
         StoreUnavailableError: if the database cannot be reached.
     """
     sql = statements("audit")
-    async with _as_owner(owner_url) as connection:
+    async with _looking(owner_url) as connection:
         balances = await connection.fetch(sql["balance"])
         stranded = _by_business(await connection.fetch(sql["stranded"]))
         unexplained = _by_business(await connection.fetch(sql["unexplained"]))
@@ -87,7 +86,7 @@ async def audit(owner_url: str) -> list[Balance]:
 
 async def contents(owner_url: str) -> tuple[int, int]:
     """Return how many conversations and messages there are; raises what `audit` raises."""
-    async with _as_owner(owner_url) as connection:
+    async with _looking(owner_url) as connection:
         row = await connection.fetchrow(statements("audit")["contents"])
     assert row is not None
     return row["conversations"], row["messages"]
@@ -95,7 +94,7 @@ async def contents(owner_url: str) -> tuple[int, int]:
 
 async def open_gaps(owner_url: str) -> OpenGaps:
     """Count what is owed to the customers of all businesses; raises what `audit` raises."""
-    async with _as_owner(owner_url) as connection:
+    async with _looking(owner_url) as connection:
         row = await connection.fetchrow(statements("audit")["open_gaps"])
     assert row is not None
     return OpenGaps(row["customers"], row["oldest_at"])
@@ -139,30 +138,13 @@ async def turns_told(
 
 
 @asynccontextmanager
-async def _as_owner(owner_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+async def _looking(owner_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """Read one snapshot of everything, as whoever may see every business."""
-    try:
-        connection = await asyncpg.connect(owner_url, timeout=CONNECT_TIMEOUT_SECONDS)
-        try:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield connection
-        finally:
-            await connection.close()
-    except NOT_LET_IN as error:
-        raise StoreSetupError(f"database.owner_url does not open the database: {error}") from error
-    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-        raise StoreSetupError(
-            "database.owner_url: this database has not the tables of this Relevo; run `relevo "
-            "migrate`, or see that the url names the right database"
-        ) from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise StoreSetupError(
-            f"database.owner_url: this role may not look ({error}); give the owner of the tables"
-        ) from error
-    except Exception as error:
-        if is_unavailable(error):
-            raise as_unavailable(error, key="database.owner_url") from error
-        raise
+    async with (
+        as_owner(owner_url) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        yield connection
 
 
 async def _told(
