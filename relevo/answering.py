@@ -7,16 +7,9 @@ stored in the commit that marks everything it was told as told.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from relevo.context import as_context
+from relevo.context import as_context, as_held
 from relevo.ending import Ending, end, later, with_agents_seen
-from relevo.events import (
-    Answered,
-    AnswerFailed,
-    AnswerFailure,
-    ConversationEnsured,
-    HistoryRecalled,
-    ReplyPart,
-)
+from relevo.events import Answered, ConversationEnsured, HistoryRecalled, ReplyPart
 from relevo.matching import match_history
 from relevo.messages import (
     CLOCK_SKEW_MAX,
@@ -31,13 +24,16 @@ from relevo.prompt import budget
 from relevo.recalling import ask_history_again, is_late, owed_after
 from relevo.states import (
     Answering,
+    AtTheAI,
+    Burst,
     Ensuring,
     Recalling,
+    Reconciling,
     Sending,
     State,
     late,
     own_messages,
-    split_by_colleague,
+    split,
 )
 from relevo.turns import Conversation, Outcome, Part, PartState, RecallStatus, Rules, Stage, Turn
 from relevo.writes import Writes
@@ -49,18 +45,11 @@ SEND_TIMEOUT = timedelta(seconds=20)
 
 TELLABLE = frozenset({Author.CUSTOMER, Author.AGENT, Author.AUTOMATION})
 
-RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0)
-"""Waits between tries, as long as a locked conversation is usually locked."""
+WINDOW = timedelta(hours=24)
+"""How long after a customer's own message a provider takes free text for him (providers.md §1.11,
+code 131047; every kind of channel built so far is WhatsApp)."""
 
-TRIES_MAX = {
-    AnswerFailure.BUSY: 4,
-    AnswerFailure.TRANSIENT: 2,
-    AnswerFailure.UNKNOWN: 2,
-}
-"""How often a failure of each kind is waited out within one turn."""
-
-DROPS_CONVERSATION = frozenset({AnswerFailure.CONVERSATION_UNUSABLE, AnswerFailure.UNKNOWN})
-"""After an unknown outcome the AI may have stored the turn: only a new conversation is clean."""
+WINDOW_CLOSED = "window_closed"
 
 
 def recalled(state: Recalling, event: HistoryRecalled, now: datetime) -> Decision:
@@ -103,34 +92,41 @@ def begin(rules: Rules, untold: tuple[Message, ...], writes: Writes, now: dateti
     conversation, turn = writes.conversation, writes.turn
     assert turn is not None
     own = own_messages(untold, turn)
-    split = split_by_colleague(conversation, own, untold)
-    if not split.unanswered:
-        ending = Ending(rules, conversation, untold, turn, own, Outcome.ANSWERED_BY_HUMAN, now)
+    parted = split(rules, conversation, own, untold)
+    if not parted.unanswered:
+        ending = Ending(rules, conversation, untold, turn, own, without_us(parted), now)
         return end(ending, writes)
-    untold, writes = as_context(untold, (m.id for m in split.followed), writes)
-    own_ids = tuple(m.id for m in split.unanswered)
+    untold, writes = as_context(untold, (m.id for m in parted.followed), writes)
+    untold, writes = as_held(untold, (m.id for m in parted.held), writes)
+    own_ids = tuple(m.id for m in parted.unanswered)
     missed, left_out = budget(tuple(m for m in untold if m.id not in own_ids and _is_missed(m)))
     missed_ids = tuple(m.id for m in missed)
     turn = replace(turn, message_ids=own_ids, missed_ids=missed_ids, missed_left_out=left_out)
-    return _ask(rules, conversation, untold, turn, now, writes)
+    return ask(rules, conversation, untold, turn, now, writes)
+
+
+def without_us(parted: Burst) -> Outcome:
+    """Say how a turn ends whose messages people have taken care of (rule 9)."""
+    return Outcome.HELD if parted.held else Outcome.ANSWERED_BY_HUMAN
 
 
 def ensured(state: Ensuring, event: ConversationEnsured, now: datetime) -> Decision:
     """The AI has a conversation: ask it."""
     conversation = replace(state.conversation, ai_conversation=event.ai_conversation)
-    return _ask(state.rules, conversation, state.untold, state.turn, now, Writes(conversation))
+    return ask(state.rules, conversation, state.untold, state.turn, now, Writes(conversation))
 
 
-def answered(state: Answering, event: Answered, now: datetime) -> Decision:
+def answered(state: Answering | Reconciling, event: Answered, now: datetime) -> Decision:
     """Store the answer and mark what the AI was told; send its first part, or end in silence."""
     own = own_messages(state.untold, state.turn)
     told = (*own, *_told_of_missed(state))
     told_ids = tuple(m.id for m in told)
     conversation = with_agents_seen(state.conversation, state.untold)
-    told_to = later(conversation.marks.told_to, max(m.event_at for m in told))
+    told_to = later(conversation.marks.told_to, max(m.event_at for m in told if not _asks(m)))
     conversation = replace(conversation, marks=replace(conversation.marks, told_to=told_to))
     untold = tuple(m for m in state.untold if m.id not in told_ids)
-    parts = _parts(conversation, state.turn, event.parts, now)
+    window_ends_at = max(m.event_at for m in own if m.inbound) + WINDOW
+    parts = _parts(conversation, state.turn, event.parts, now, window_ends_at)
     turn = replace(
         state.turn,
         stage=Stage.SENDING,
@@ -146,51 +142,24 @@ def answered(state: Answering, event: Answered, now: datetime) -> Decision:
     )
     untold, writes = as_context(untold, late(untold, conversation, state.rules), writes)
     told_own = tuple(replace(m, untold=None) for m in own)
-    if not parts:
-        ending = Ending(state.rules, conversation, untold, turn, told_own, Outcome.NO_REPLY, now)
+    if not parts or now >= window_ends_at:
+        outcome, reason = (Outcome.REFUSED, WINDOW_CLOSED) if parts else (Outcome.NO_REPLY, "")
+        ending = Ending(
+            state.rules, conversation, untold, turn, told_own, outcome, now, reason=reason
+        )
         return end(ending, writes)
     return Sending(state.rules, conversation, untold, turn, parts, told_own), writes
 
 
-def failed(state: Ensuring | Answering, event: AnswerFailed, now: datetime) -> Decision:
-    """Wait, replace the AI's conversation, or give the turn up, by what the failure allows."""
-    turn = state.turn
-    failure = event.failure
-    replaceable = state.rules.ai_conversations and not turn.replaced
-    if failure is AnswerFailure.CONVERSATION_UNUSABLE and replaceable:
-        return _replaced(state, now)
-    if turn.tries < TRIES_MAX.get(failure, 0):
-        return _postponed(state, failure, now)
-    if failure is AnswerFailure.BUSY and replaceable:
-        return _replaced(state, now)
-    return given_up(state, event.reason, now)
-
-
-def given_up(state: Ensuring | Answering, reason: str, now: datetime) -> Decision:
-    """End the turn as failed: its messages join the next one, a dead letter says why."""
-    own = own_messages(state.untold, state.turn)
-    ending = Ending(
-        state.rules,
-        state.conversation,
-        state.untold,
-        state.turn,
-        own,
-        Outcome.FAILED,
-        now,
-        reason=reason,
-    )
-    return end(ending, Writes(state.conversation))
-
-
-def again(state: Ensuring | Answering, now: datetime) -> Decision:
-    """Try the stage's effect once more; who would answer too late looks again first."""
+def again(state: AtTheAI, now: datetime) -> Decision:
+    """Ask once more; who would answer too late looks at the history again first."""
     rules, conversation, untold, turn = state.rules, state.conversation, state.untold, state.turn
     if is_late(rules, conversation, turn, now):
         return ask_history_again(rules, conversation, untold, turn, now)
-    return _ask(rules, conversation, untold, turn, now, Writes(conversation))
+    return ask(rules, conversation, untold, turn, now, Writes(conversation))
 
 
-def _ask(
+def ask(
     rules: Rules,
     conversation: Conversation,
     untold: tuple[Message, ...],
@@ -198,45 +167,27 @@ def _ask(
     now: datetime,
     writes: Writes,
 ) -> Decision:
+    """Ask the AI, or for a conversation to ask it in.
+
+    All of a turn's questions together have a total time; who was away meanwhile is given it anew.
+    """
+    ends_at = turn.answer_ends_at
+    if ends_at is None or now >= ends_at:
+        ends_at = now + timedelta(seconds=rules.answer_total_seconds)
     ensures = rules.ai_conversations and conversation.ai_conversation is None
     turn = replace(
         turn,
         stage=Stage.ENSURING if ensures else Stage.ANSWERING,
         attempt=turn.attempt + 1,
         wait_until=None,
-        deadline_at=now + timedelta(seconds=rules.answer_timeout_seconds),
+        deadline_at=min(ends_at, now + timedelta(seconds=rules.answer_timeout_seconds)),
+        answer_ends_at=ends_at,
     )
     kind = Ensuring if ensures else Answering
     return (
         kind(rules, conversation, untold, turn),
         replace(writes, conversation=conversation, turn=turn),
     )
-
-
-def _replaced(state: Ensuring | Answering, now: datetime) -> Decision:
-    """Drop the AI's conversation; a new one is made and seeded from our rows."""
-    conversation = replace(state.conversation, ai_conversation=None)
-    turn = replace(state.turn, replaced=True, tries=0)
-    writes = Writes(conversation)
-    return _ask(state.rules, conversation, state.untold, turn, now, writes)
-
-
-def _postponed(state: Ensuring | Answering, failure: AnswerFailure, now: datetime) -> Decision:
-    drops = failure in DROPS_CONVERSATION
-    conversation = (
-        replace(state.conversation, ai_conversation=None) if drops else state.conversation
-    )
-    ensures = state.rules.ai_conversations and conversation.ai_conversation is None
-    wait_seconds = RETRY_SECONDS[min(state.turn.tries, len(RETRY_SECONDS) - 1)]
-    turn = replace(
-        state.turn,
-        stage=Stage.ENSURING if ensures else Stage.ANSWERING,
-        tries=state.turn.tries + 1,
-        wait_until=now + timedelta(seconds=wait_seconds),
-        deadline_at=None,
-    )
-    kind = Ensuring if ensures else Answering
-    return kind(state.rules, conversation, state.untold, turn), Writes(conversation, turn)
 
 
 def _joins(message: Message, turn: Turn) -> bool:
@@ -248,10 +199,16 @@ def _joins(message: Message, turn: Turn) -> bool:
 
 def _is_missed(message: Message) -> bool:
     """Rule 6: untold, of a person or an automation, with a time, and not waiting for an answer."""
-    return message.author in TELLABLE and message.timed and message.untold is not Untold.UNREAD
+    waits = {Untold.FAILED, Untold.CONTEXT, Untold.HELD}
+    return message.author in TELLABLE and message.timed and message.untold in waits
 
 
-def _told_of_missed(state: Answering) -> tuple[Message, ...]:
+def _asks(message: Message) -> bool:
+    """Tell a person's request from what a customer or a colleague said."""
+    return message.author is Author.SYSTEM
+
+
+def _told_of_missed(state: Answering | Reconciling) -> tuple[Message, ...]:
     """Return what the AI was told besides the turn's own, and what was left out for length.
 
     A webhook may have made one of them unread meanwhile: that one still wants its own answer. Left
@@ -288,21 +245,36 @@ def stored(item: HistoryItem, turn: Turn, now: datetime) -> Message:
 
 
 def _parts(
-    conversation: Conversation, turn: Turn, parts: tuple[ReplyPart, ...], now: datetime
+    conversation: Conversation,
+    turn: Turn,
+    parts: tuple[ReplyPart, ...],
+    now: datetime,
+    window_ends_at: datetime,
 ) -> tuple[Part, ...]:
-    """Make the outbox rows of an answer; the first is on its way with this very commit."""
+    """Make the outbox rows of an answer; the first is on its way with this very commit.
+
+    After the provider's window for free text none of them ever is.
+    """
     rows = tuple(
         Part(
             message_id=part.message_id,
             turn_id=turn.id,
             number=number,
             text=part.text,
-            correlation_id=f"relevo-{conversation.key.business_id}-{turn.id}-{number}",
+            correlation_id=correlation_id(conversation, turn, number),
             created_at=now,
+            window_ends_at=window_ends_at,
         )
         for number, part in enumerate(parts, start=1)
     )
+    if now >= window_ends_at:
+        return tuple(replace(p, state=PartState.DEAD, reason=WINDOW_CLOSED) for p in rows)
     return tuple(started(row, now) if row.number == 1 else row for row in rows)
+
+
+def correlation_id(conversation: Conversation, turn: Turn, number: int) -> str:
+    """Name a part for the provider, the same name for each of its attempts."""
+    return f"relevo-{conversation.key.business_id}-{turn.id}-{number}"
 
 
 def started(part: Part, now: datetime) -> Part:

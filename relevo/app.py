@@ -140,7 +140,6 @@ class Relevo:
         stops.add("port", bound.close)
         self.port = bound.getsockname()[1]
         log = self._start_logging()
-        self._start_watchdog(log)
         database = await self._open_database()
         session = open_session()
         stops.add("session", session.close, LINES_STOP_SECONDS)
@@ -156,6 +155,7 @@ class Relevo:
         provider = open_provider(config, session, self._clock, self._tasks, own)
         await self._serve(bound, webhooks, provider, own)
         self._open_metrics(supervisor, database, channels)
+        self._start_watchdog(log)  # not before: imports block the loop while nothing is served
         stops.add("customers", supervisor.drain, self._options.bounds.drain_seconds + 1)
         with suppress(StoreUnavailableError):  # the first sweep that finds the store takes over
             await supervisor.take_over()

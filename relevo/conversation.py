@@ -20,12 +20,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from relevo import answering, gathering, sending
+from relevo import answering, errands, gathering, retrying, sending
 from relevo.ending import Ending, end, settle
 from relevo.events import (
     Answered,
     AnswerFailed,
-    AnswerFailure,
     ConversationEnsured,
     Event,
     HistoryRecalled,
@@ -39,21 +38,24 @@ from relevo.events import (
 from relevo.recalling import ask_history
 from relevo.states import (
     Answering,
+    AtTheAI,
     Ensuring,
     Gathering,
     Idle,
     Recalling,
+    Reconciling,
     Sending,
     State,
     Step,
     current_part,
+    due,
     gather_ends_at,
     own_messages,
     raised,
-    split_by_colleague,
+    split,
     wanted,
 )
-from relevo.turns import Outcome, PartState, RecallStatus, Rules, Stage, Turn
+from relevo.turns import PartState, RecallStatus, Rules, Stage, Turn
 from relevo.writes import Absorbed, Rows, Writes
 
 Decision = tuple[State, Writes | None]
@@ -91,6 +93,8 @@ def _rebuilt(rows: Rows, rules: Rules) -> State:
             return Ensuring(rules, conversation, rows.untold, turn)
         case Stage.ANSWERING:
             return Answering(rules, conversation, rows.untold, turn)
+        case Stage.RECONCILING:
+            return Reconciling(rules, conversation, rows.untold, turn)
         case _:
             return Sending(rules, conversation, rows.untold, turn, rows.parts, rows.told)
 
@@ -111,13 +115,14 @@ def _decide(  # noqa: C901, PLR0911, PLR0912  (one case an event: the dispatch r
             if isinstance(state, Ensuring) and _is_current(state, event):
                 return answering.ensured(state, event, now)
         case Answered():
-            if isinstance(state, Answering) and _is_current(state, event):
+            if isinstance(state, Answering | Reconciling) and _is_current(state, event):
                 return answering.answered(state, event, now)
         case AnswerFailed():
-            if isinstance(state, Ensuring | Answering) and _is_current(state, event):
-                return answering.failed(state, event, now)
+            if isinstance(state, AtTheAI) and _is_current(state, event):
+                return retrying.failed(state, event, now)
         case Reconciled():
-            return None
+            if isinstance(state, Reconciling) and _is_current(state, event):
+                return retrying.reconciled(state, event, now)
         case SendAccepted():
             if isinstance(state, Sending) and _is_on_its_way(state, event):
                 return sending.accepted(state, event, now)
@@ -135,16 +140,14 @@ def _looked(state: State, event: Looked, now: datetime) -> Decision:
             return gathering.look(state.rules, state.conversation, event)
         case Sending():
             return sending.look(state, event, now)
-        case Recalling() | Ensuring() | Answering():
+        case Recalling() | Ensuring() | Answering() | Reconciling():
             return _looked_within_turn(state, event, now)
         case _:
             assert_never(state)
 
 
-def _looked_within_turn(
-    state: Recalling | Ensuring | Answering, event: Looked, now: datetime
-) -> Decision:
-    """Rule 9: a colleague's message later than the turn's newest ends the turn without us."""
+def _looked_within_turn(state: Recalling | AtTheAI, event: Looked, now: datetime) -> Decision:
+    """Rule 9: a colleague's message, or a hold, later than the turn's newest ends it without us."""
     taken = frozenset(state.turn.message_ids)
     reading = gathering.read(state.rules, state.conversation, event, taken)
     conversation, untold, writes = reading.conversation, reading.untold, reading.writes
@@ -153,10 +156,11 @@ def _looked_within_turn(
         turn = _with_absorbed(turn, writes.absorbed)
         writes = writes if turn == state.turn else replace(writes, turn=turn)
     own = own_messages(untold, turn)
-    if split_by_colleague(conversation, own, untold).unanswered:
+    parted = split(state.rules, conversation, own, untold)
+    if parted.unanswered:
         return replace(state, conversation=conversation, untold=untold, turn=turn), writes
-    human = Outcome.ANSWERED_BY_HUMAN
-    ending = Ending(state.rules, conversation, untold, turn, own, human, now)
+    outcome = answering.without_us(parted)
+    ending = Ending(state.rules, conversation, untold, turn, own, outcome, now)
     return end(ending, writes or Writes(conversation))
 
 
@@ -169,6 +173,8 @@ def _with_absorbed(turn: Turn, absorbed: tuple[Absorbed, ...]) -> Turn:
 
 def _woken(state: State, now: datetime) -> Decision | None:
     match state:
+        case Idle() | Gathering() if due(state.untold):
+            return errands.begin(state, now)
         case Idle():
             return None
         case Gathering():
@@ -179,13 +185,8 @@ def _woken(state: State, now: datetime) -> Decision | None:
             assert turn.deadline_at is not None
             nothing = HistoryRecalled(turn.id, turn.attempt, RecallStatus.FAILED, known_to=now)
             return answering.recalled(state, nothing, now) if now >= turn.deadline_at else None
-        case Ensuring(turn=turn) | Answering(turn=turn):
-            if turn.wait_until is not None:
-                return answering.again(state, now) if now >= turn.wait_until else None
-            assert turn.deadline_at is not None
-            if now < turn.deadline_at:
-                return None
-            return answering.failed(state, _unknown(state, "timeout"), now)
+        case Ensuring() | Answering() | Reconciling():
+            return retrying.woken(state, now)
         case _:
             assert_never(state)
 
@@ -211,10 +212,8 @@ def _interrupted(state: State, event: Interrupted, now: datetime) -> Decision | 
         case Recalling():
             writes = Writes(state.conversation)
             return ask_history(state.rules, state.untold, state.turn, now, writes)
-        case Ensuring():
-            return answering.again(state, now)
-        case Answering():
-            return answering.failed(state, _unknown(state, "interrupted"), now)
+        case Ensuring() | Answering() | Reconciling():
+            return retrying.interrupted(state, now)
         case Sending():
             part = current_part(state.parts)
             assert part is not None
@@ -225,13 +224,9 @@ def _interrupted(state: State, event: Interrupted, now: datetime) -> Decision | 
             assert_never(state)
 
 
-def _unknown(state: Ensuring | Answering, reason: str) -> AnswerFailed:
-    return AnswerFailed(state.turn.id, state.turn.attempt, AnswerFailure.UNKNOWN, reason)
-
-
 def _is_current(
-    state: Recalling | Ensuring | Answering | Sending,
-    event: HistoryRecalled | ConversationEnsured | Answered | AnswerFailed,
+    state: Recalling | AtTheAI | Sending,
+    event: HistoryRecalled | ConversationEnsured | Answered | AnswerFailed | Reconciled,
 ) -> bool:
     turn = state.turn
     return turn.id == event.turn_id and turn.attempt == event.attempt and turn.wait_until is None

@@ -9,6 +9,7 @@ stopped when the state no longer wants it.
 | `Recall` | `HistoryRecalled` |
 | `EnsureConversation` | `ConversationEnsured` or `AnswerFailed` |
 | `Ask` | `Answered` or `AnswerFailed` |
+| `Reconcile` | `Answered`, `Reconciled` or `AnswerFailed` |
 | `Send` | `SendAccepted` or `SendFailed` |
 """
 
@@ -81,6 +82,18 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconcile:
+    """Look whether the AI has answered what was asked, and we never heard of it."""
+
+    asked: Ask
+
+    @property
+    def key(self) -> EffectKey:
+        """Return what makes it the same effect."""
+        return ("reconcile", self.asked.turn.id, self.asked.turn.attempt)
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Give one part to the provider."""
 
@@ -94,4 +107,4 @@ class Send:
         return ("send", self.part.message_id, self.part.attempt)
 
 
-Effect = WakeAt | Recall | EnsureConversation | Ask | Send
+Effect = WakeAt | Recall | EnsureConversation | Ask | Reconcile | Send

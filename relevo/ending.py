@@ -5,20 +5,38 @@ from datetime import datetime
 
 from relevo.messages import Author, Fate, Message, Untold
 from relevo.states import Gathering, Idle, State, unread
-from relevo.turns import Conversation, Marks, Outcome, Part, RecallStatus, Rules, Stage, Turn
+from relevo.turns import (
+    Conversation,
+    Marks,
+    Outcome,
+    Part,
+    Purpose,
+    RecallStatus,
+    Rules,
+    Stage,
+    Turn,
+)
 from relevo.writes import DeadLetter, Writes
 
 FATES = {
     Outcome.ANSWERED: Fate.ANSWERED,
     Outcome.ANSWERED_BY_HUMAN: Fate.ANSWERED_BY_HUMAN,
     Outcome.NO_REPLY: Fate.NO_REPLY,
+    Outcome.HELD: Fate.HELD,
     Outcome.REFUSED: Fate.REFUSED,
     Outcome.FAILED: Fate.DEAD,
 }
-"""The fate of a turn's own messages. HELD and MERGED come with holds and merges."""
+"""The fate of a turn's own messages. MERGED comes with merges, SENT has no messages."""
+
+WAITS = {
+    Outcome.ANSWERED_BY_HUMAN: Untold.CONTEXT,
+    Outcome.HELD: Untold.HELD,
+    Outcome.FAILED: Untold.FAILED,
+}
+"""How the messages wait that a turn leaves untold."""
 
 AI_REMEMBERS = frozenset({Outcome.ANSWERED, Outcome.NO_REPLY})
-ASKED = frozenset({Stage.ANSWERING, Stage.SENDING})
+ASKED = frozenset({Stage.ANSWERING, Stage.RECONCILING, Stage.SENDING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +56,8 @@ class Ending:
     reason: str = ""
     parts: tuple[Part, ...] = ()
     answered_at: datetime | None = None
+    gives_up: frozenset[int] = frozenset()
+    """Messages of a failed turn that no later one offers again."""
 
 
 def end(ending: Ending, writes: Writes) -> tuple[State, Writes]:
@@ -52,11 +72,11 @@ def end(ending: Ending, writes: Writes) -> tuple[State, Writes]:
         deadline_at=None,
     )
     conversation = _with_owed(_forget(ending), ending.turn)
-    untold, changed = _returned(ending)
+    untold, changed, dropped = _returned(ending)
     conversation = replace(
         conversation, marks=_moved(conversation.marks, ending.untold, ending.answered_at)
     )
-    fate = FATES[ending.outcome]
+    fate = FATES.get(ending.outcome)
     failed = ending.outcome is Outcome.FAILED
     state = settle(ending.rules, conversation, untold)
     return state, replace(
@@ -64,8 +84,9 @@ def end(ending: Ending, writes: Writes) -> tuple[State, Writes]:
         conversation=conversation,
         turn=turn,
         parts=writes.parts or ending.parts,
-        fates=(*writes.fates, *((m.id, fate) for m in ending.own)),
+        fates=(*writes.fates, *((m.id, fate) for m in ending.own if m.inbound and fate)),
         untold=(*writes.untold, *changed),
+        told=tuple(dict.fromkeys((*writes.told, *dropped))),
         dead_letter=DeadLetter(turn.id, ending.turn.stage, ending.reason) if failed else None,
     )
 
@@ -91,6 +112,8 @@ def later(one: datetime | None, other: datetime | None) -> datetime | None:
 
 def _forget(ending: Ending) -> Conversation:
     """Rule 13: a discarded answer leaves no trace in the AI."""
+    if ending.turn.purpose is Purpose.SEND:
+        return ending.conversation
     asked = ending.turn.stage in ASKED or ending.turn.tries > 0
     discarded = asked and ending.outcome not in AI_REMEMBERS
     return replace(ending.conversation, ai_conversation=None) if discarded else ending.conversation
@@ -106,18 +129,23 @@ def _with_owed(conversation: Conversation, turn: Turn) -> Conversation:
 
 def _returned(
     ending: Ending,
-) -> tuple[tuple[Message, ...], tuple[tuple[int, Untold], ...]]:
-    """Give back what a failed turn, or one answered by a colleague, leaves untold."""
-    if ending.outcome is Outcome.FAILED:
-        waits = Untold.FAILED
-    elif ending.outcome is Outcome.ANSWERED_BY_HUMAN:
-        waits = Untold.CONTEXT
-    else:
-        return ending.untold, ()
-    back = {m.id: replace(m, untold=waits) for m in ending.own}
-    kept = [m for m in ending.untold if m.id not in back]
+) -> tuple[tuple[Message, ...], tuple[tuple[int, Untold], ...], tuple[int, ...]]:
+    """Give back what the turn leaves untold, how it waits, and what nobody will look at again.
+
+    A person's request has been heard, however its turn ends.
+    """
+    waits = WAITS.get(ending.outcome)
+    back: dict[int, Message] = {}
+    changed: tuple[tuple[int, Untold], ...] = ()
+    if waits is not None:
+        wait = [m for m in ending.own if m.inbound and m.id not in ending.gives_up]
+        back = {m.id: replace(m, untold=waits) for m in wait}
+        changed = tuple((m.id, waits) for m in wait)
+    requests = {m.id for m in ending.own if not m.inbound}
+    dropped = tuple(m.id for m in ending.untold if m.id in requests | ending.gives_up)
+    kept = [m for m in ending.untold if m.id not in back and m.id not in dropped]
     untold = tuple(sorted([*kept, *back.values()], key=lambda m: m.order))
-    return untold, tuple((message_id, waits) for message_id in back)
+    return untold, changed, dropped
 
 
 def _moved(marks: Marks, untold: tuple[Message, ...], answered_at: datetime | None) -> Marks:

@@ -1,4 +1,4 @@
-"""Reading the rows, and closing a burst (rules 1 to 4, 9 and 11).
+"""Reading the rows, and closing a burst (rules 1 to 4, 9 to 11).
 
 Gathering commits nothing: buffer, deadline and snapshot are functions of the unread rows and the
 marks. The first commit of a turn is the one that closes its burst, and it carries the verdict.
@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relevo.answering import begin
-from relevo.context import as_context
+from relevo.context import as_context, as_held
 from relevo.ending import Ending, end, later, settle, with_agents_seen
 from relevo.events import Looked
 from relevo.matching import absorb, without_duplicates
 from relevo.messages import Author, Message, Source, Untold
 from relevo.recalling import ask_history, first_reasons, with_reasons
-from relevo.states import Gathering, State, burst, late, split_by_colleague
+from relevo.states import Gathering, State, burst, late, split, unread, wanting_answer
 from relevo.turns import Conversation, Outcome, Rules, Stage, Turn, Verdict
 from relevo.writes import Writes
 
@@ -31,7 +31,10 @@ class Reading:
 
 
 def read(rules: Rules, conversation: Conversation, event: Looked, taken: frozenset[int]) -> Reading:
-    """Understand rows that were read: rows that are one message become one, late ones context."""
+    """Understand rows that were read: rows that are one message become one, late ones context.
+
+    What came while a human has the chat is held (rule 10).
+    """
     conversation = replace(conversation, new_contact=event.new_contact)
     absorbed = absorb(event.untold, event.witnesses, taken)
     untold = without_duplicates(event.untold, absorbed)
@@ -39,10 +42,13 @@ def read(rules: Rules, conversation: Conversation, event: Looked, taken: frozens
     echoes = tuple(m.id for m in untold if m.author is Author.ASSISTANT)
     untold = tuple(m for m in untold if m.id not in echoes)
     late_ids = late(untold, conversation, rules, taken)
-    if not absorbed and not late_ids and not echoes:
+    came = tuple(m for m in untold if m.untold is Untold.UNREAD and m.id not in taken | late_ids)
+    held = split(rules, conversation, came, untold).held
+    if not absorbed and not late_ids and not echoes and not held:
         return Reading(conversation, untold, None)
     writes = Writes(conversation, absorbed=absorbed, told=echoes)
-    return Reading(conversation, *as_context(untold, late_ids, writes))
+    untold, writes = as_context(untold, late_ids, writes)
+    return Reading(conversation, *as_held(untold, (m.id for m in held), writes))
 
 
 def look(rules: Rules, conversation: Conversation, event: Looked) -> Decision:
@@ -54,10 +60,13 @@ def look(rules: Rules, conversation: Conversation, event: Looked) -> Decision:
 def close(state: Gathering, now: datetime) -> Decision:
     """Close the burst: judge it, and recall or answer it, or leave it to the colleague."""
     rules, conversation, untold = state.rules, state.conversation, state.untold
-    waiting = tuple(m for m in untold if m.untold in {Untold.UNREAD, Untold.FAILED})
-    split = split_by_colleague(conversation, waiting, untold)
-    answered_whole = not burst(conversation, untold).unanswered
-    own = split.followed if answered_whole else split.unanswered
+    wanting = wanting_answer(untold)
+    if not any(m.inbound for m in wanting):
+        return _nothing_to_answer(state)
+    waiting = tuple(m for m in untold if m in wanting or m.untold is Untold.FAILED)
+    parted = split(rules, conversation, waiting, untold)
+    answered_whole = not burst(rules, conversation, untold).unanswered
+    own = parted.followed if answered_whole else parted.unanswered
     turn = _judged(rules, conversation, own, now)
     conversation = with_agents_seen(_customer_seen(conversation, own), untold)
     writes = Writes(conversation, turn, opens=True)
@@ -65,10 +74,18 @@ def close(state: Gathering, now: datetime) -> Decision:
         return end(
             Ending(rules, conversation, untold, turn, own, Outcome.ANSWERED_BY_HUMAN, now), writes
         )
-    untold, writes = as_context(untold, (m.id for m in split.followed), writes)
+    untold, writes = as_context(untold, (m.id for m in parted.followed), writes)
     if not turn.recall_reasons:
         return begin(rules, untold, writes, now)
     return ask_history(rules, untold, turn, now, writes)
+
+
+def _nothing_to_answer(state: Gathering) -> Decision:
+    """Somebody wants an answer to what has been answered meanwhile."""
+    asked = frozenset(m.id for m in unread(state.untold))
+    untold = tuple(m for m in state.untold if m.id not in asked)
+    after = settle(state.rules, state.conversation, untold)
+    return after, Writes(state.conversation, told=tuple(sorted(asked)))
 
 
 def _judged(
@@ -76,15 +93,16 @@ def _judged(
 ) -> Turn:
     """Judge a burst by its event times and the marks as they stood before it (rules 3 and 4)."""
     marks = conversation.marks
-    opened_at = min(m.event_at for m in own)
+    said = tuple(m for m in own if m.inbound)
+    opened_at = min(m.event_at for m in said)
     silence_seconds = None
     verdict = Verdict.FIRST_CONTACT
     if marks.last_customer_at is not None:
         silence_seconds = max(0.0, (opened_at - marks.last_customer_at).total_seconds())
         verdict = Verdict.GAP if silence_seconds > rules.gap_seconds else Verdict.NONE
-    newest = max(own, key=lambda m: m.order)
+    newest = max(said, key=lambda m: m.order)
     turn = Turn(
-        id=max(m.id for m in own if m.untold is Untold.UNREAD),
+        id=max(m.id for m in unread(own)),
         stage=Stage.RECALLING,
         channel_id=newest.channel_id,
         address=newest.address,

@@ -152,7 +152,8 @@ def _may_be_same(item: HistoryItem | Message, row: Message) -> bool:
         return False
     if (item.author is Author.CUSTOMER) != row.inbound:
         return False
-    apart_max = OUR_SENDS_WITHIN if row.author is Author.ASSISTANT else SAME_MOMENT
+    ours = row.author is Author.ASSISTANT or row.source in {Source.TURN, Source.SCHEDULE}
+    apart_max = OUR_SENDS_WITHIN if ours else SAME_MOMENT
     return abs(item.event_at - row.event_at) <= apart_max
 
 

@@ -8,14 +8,14 @@ later than the send's own deadline did not find it, or after `DOUBT_MAX` where n
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from relevo.answering import started, stored, with_recalled
+from relevo.answering import WINDOW_CLOSED, started, stored, with_recalled
 from relevo.ending import Ending, end
 from relevo.events import HistoryRecalled, Looked, SendAccepted, SendFailed, SendFailure
 from relevo.gathering import read
 from relevo.matching import find_send, match_history, without_duplicates
 from relevo.messages import HistoryItem
-from relevo.states import Sending, State, colleague, current_part
-from relevo.turns import PARTS_TERMINAL, Outcome, Part, PartState, RecallStatus
+from relevo.states import Sending, State, colleague, current_part, hold_ends_at
+from relevo.turns import PARTS_TERMINAL, Outcome, Part, PartState, Purpose, RecallStatus
 from relevo.writes import Absorbed, Writes
 
 Decision = tuple[State, Writes | None]
@@ -24,12 +24,17 @@ DOUBT_MAX = timedelta(seconds=120)
 """A send in doubt is resolved within this, before any one re-send."""
 
 LOOK_AGAIN = timedelta(seconds=10)
-NOT_SENT_TRIES_MAX = 3
 RETRY_SECONDS = (1.0, 2.0, 4.0)
+"""Waits between tries of a part that was not taken."""
+
+RATE_LIMIT_SECONDS_MIN = 1.0
+RATE_LIMIT_SECONDS_MAX = 60.0
+PACED_MAX = timedelta(minutes=10)
+"""A part that is not allowed to leave for so long is given up."""
 
 
 def look(state: Sending, event: Looked, now: datetime) -> Decision:
-    """Take in the rows; a colleague's message cancels the parts that have not left.
+    """Take in the rows; a colleague's message, or a hold, cancels the parts that have not left.
 
     An echo or a status among them resolves a doubt.
     """
@@ -65,15 +70,33 @@ def refused(state: Sending, event: SendFailed, now: datetime) -> Decision:
         return _proven(state, part, Writes(state.conversation), now)
     if event.failure is SendFailure.UNKNOWN:
         return in_doubt(state, part, event.reason, now)
-    if event.failure is SendFailure.NOT_SENT and state.turn.tries < NOT_SENT_TRIES_MAX:
-        wait = timedelta(seconds=RETRY_SECONDS[state.turn.tries])
-        part = replace(part, state=PartState.PENDING, deadline_at=None, reason=event.reason)
-        turn = replace(state.turn, tries=state.turn.tries + 1, wait_until=now + wait)
-        writes = Writes(state.conversation, turn, parts=(part,))
-        return replace(_with(state, part), turn=turn), writes
+    if event.failure is SendFailure.NOT_SENT and state.turn.tries < len(RETRY_SECONDS):
+        wait_seconds = RETRY_SECONDS[state.turn.tries]
+        turn = replace(state.turn, tries=state.turn.tries + 1)
+        return _postponed(replace(state, turn=turn), part, event.reason, wait_seconds, now)
+    if event.failure is SendFailure.RATE_LIMITED and now < part.created_at + PACED_MAX:
+        return _postponed(state, part, event.reason, _paced_seconds(part, event), now)
     dead = replace(part, state=PartState.DEAD, deadline_at=None, reason=event.reason)
     outcome = Outcome.REFUSED if event.failure is SendFailure.REFUSED else Outcome.FAILED
     return _give_up(_with(state, dead), outcome, event.reason, Writes(state.conversation), now)
+
+
+def _postponed(
+    state: Sending, part: Part, reason: str, wait_seconds: float, now: datetime
+) -> Decision:
+    """The part has not left: it leaves later, if nothing comes between."""
+    part = replace(part, state=PartState.PENDING, deadline_at=None, reason=reason)
+    wait_until = now + timedelta(seconds=wait_seconds)
+    turn = replace(state.turn, wait_until=wait_until)
+    writes = Writes(state.conversation, turn, parts=(part,))
+    return replace(_with(state, part), turn=turn), writes
+
+
+def _paced_seconds(part: Part, event: SendFailed) -> float:
+    """Wait as long as the provider says; else 4^n s, as it asks for pairs (code 131056)."""
+    told = event.retry_after_seconds
+    seconds = told if told is not None else 4.0 ** min(part.attempt, 3)
+    return min(max(seconds, RATE_LIMIT_SECONDS_MIN), RATE_LIMIT_SECONDS_MAX)
 
 
 def in_doubt(state: Sending, part: Part, reason: str, now: datetime) -> Decision:
@@ -118,7 +141,7 @@ def looked_for(state: Sending, event: HistoryRecalled, now: datetime) -> Decisio
         dead = replace(part, state=PartState.DEAD, deadline_at=None)
         return _give_up(_with(state, dead), Outcome.FAILED, "send_unknown", writes, now)
     unsent = replace(part, state=PartState.PENDING, deadline_at=None, resent=True)
-    return _go_on(_with(state, unsent), writes, now)
+    return go_on(_with(state, unsent), writes, now)
 
 
 def woken(state: Sending, now: datetime) -> Decision | None:
@@ -131,7 +154,7 @@ def woken(state: Sending, now: datetime) -> Decision | None:
         waited = replace(state, turn=replace(turn, wait_until=None))
         if part.state is PartState.UNKNOWN:
             return look_again(waited, now)
-        return _go_on(waited, Writes(state.conversation), now)
+        return go_on(waited, Writes(state.conversation), now)
     if part.state is PartState.SENDING:
         assert part.deadline_at is not None
         return in_doubt(state, part, "timeout", now) if now >= part.deadline_at else None
@@ -155,17 +178,20 @@ def _look_ends_at(state: Sending, begun_at: datetime) -> datetime:
     return begun_at + timedelta(seconds=state.rules.recall_timeout_seconds)
 
 
-def _go_on(state: Sending, writes: Writes, now: datetime) -> Decision:
-    """Start the next part, unless a colleague came first or nothing is left."""
+def go_on(state: Sending, writes: Writes, now: datetime) -> Decision:
+    """Start the next part, unless people came first, the window closed, or nothing is left."""
     part = current_part(state.parts)
     if part is None:
         return _ended(state, writes, now)
-    if _colleague_followed(state):
+    if _taken_over(state):
         cancelled = tuple(
             replace(p, state=PartState.CANCELLED) if p.state is PartState.PENDING else p
             for p in state.parts
         )
         return _ended(replace(state, parts=cancelled), writes, now)
+    if part.window_ends_at is not None and now >= part.window_ends_at:
+        dead = replace(part, state=PartState.DEAD, deadline_at=None, reason=WINDOW_CLOSED)
+        return _give_up(_with(state, dead), Outcome.REFUSED, WINDOW_CLOSED, writes, now)
     state = _with(state, started(part, now))
     turn = replace(state.turn, wait_until=None, deadline_at=None)
     state = replace(state, turn=turn)
@@ -174,9 +200,7 @@ def _go_on(state: Sending, writes: Writes, now: datetime) -> Decision:
 
 def _ended(state: Sending, writes: Writes, now: datetime) -> Decision:
     """Every part is terminal: answered if any of them reached the customer."""
-    sent = [p.started_at for p in state.parts if p.state is PartState.ACCEPTED and p.started_at]
-    outcome = Outcome.ANSWERED if sent else Outcome.ANSWERED_BY_HUMAN
-    return _end(state, writes, outcome, now, answered_at=max(sent, default=None))
+    return _end(state, writes, Outcome.HELD if _held(state) else Outcome.ANSWERED_BY_HUMAN, now)
 
 
 def _give_up(
@@ -188,18 +212,19 @@ def _give_up(
         for p in state.parts
     )
     state = replace(state, parts=parts, turn=replace(state.turn, reason=reason))
-    sent = [p.started_at for p in parts if p.state is PartState.ACCEPTED and p.started_at]
-    outcome = Outcome.ANSWERED if sent else outcome
-    return _end(state, writes, outcome, now, max(sent, default=None))
+    return _end(state, writes, outcome, now)
 
 
-def _end(
-    state: Sending,
-    writes: Writes,
-    outcome: Outcome,
-    now: datetime,
-    answered_at: datetime | None,
-) -> Decision:
+def _end(state: Sending, writes: Writes, unsent: Outcome, now: datetime) -> Decision:
+    """End the turn; `unsent` is how if nothing of it has left. A send moves no mark (rule 0)."""
+    sent = [p.started_at for p in state.parts if p.state is PartState.ACCEPTED and p.started_at]
+    outcome, answered_at = unsent, None
+    if state.turn.purpose is Purpose.SEND:
+        outcome = Outcome.SENT if sent else unsent
+        if not sent:
+            state, writes = _never_said(state, writes)
+    elif sent:
+        outcome, answered_at = Outcome.ANSWERED, max(sent)
     ending = Ending(
         rules=state.rules,
         conversation=state.conversation,
@@ -219,7 +244,7 @@ def _without_unsent(state: Sending) -> tuple[Sending, tuple[Part, ...]]:
     """Cancel the parts that have not left if a colleague came first; return those too."""
     first = current_part(state.parts)
     unsent = [p for p in state.parts if p.state is PartState.PENDING and p is not first]
-    if not unsent or not _colleague_followed(state):
+    if not unsent or not _taken_over(state):
         return state, ()
     parts = tuple(replace(p, state=PartState.CANCELLED) if p in unsent else p for p in state.parts)
     return replace(state, parts=parts), tuple(p for p in parts if p not in state.parts)
@@ -232,7 +257,7 @@ def _accepted(state: Sending, event: SendAccepted, writes: Writes, now: datetime
     )
     keys = tuple((part.message_id, key) for key in event.keys)
     state = replace(_with(state, done), turn=replace(state.turn, tries=0))
-    return _go_on(state, replace(writes, keys=(*writes.keys, *keys)), now)
+    return go_on(state, replace(writes, keys=(*writes.keys, *keys)), now)
 
 
 def _proven(state: Sending, part: Part, writes: Writes, now: datetime) -> Decision:
@@ -264,10 +289,27 @@ def _with_history(
     return state, Writes(state.conversation, recalled=new, keys=matched.learned)
 
 
-def _colleague_followed(state: Sending) -> bool:
-    """Rule 9: a colleague's message is later than the turn's newest."""
+def _never_said(state: Sending, writes: Writes) -> tuple[Sending, Writes]:
+    """What never left is nothing that the AI should be told of."""
+    ids = tuple(p.message_id for p in state.parts)
+    untold = tuple(m for m in state.untold if m.id not in ids)
+    return replace(state, untold=untold), replace(writes, told=(*writes.told, *ids))
+
+
+def _taken_over(state: Sending) -> bool:
+    """Rule 9: a colleague's message, or a hold, is later than the turn's newest message.
+
+    What is sent to nobody's question is held up by nobody's answer.
+    """
+    if state.turn.purpose is Purpose.SEND:
+        return False
     seen = colleague(state.untold)
-    return seen is not None and all(seen.order > m.order for m in state.told)
+    return _held(state) or (seen is not None and all(seen.order > m.order for m in state.told))
+
+
+def _held(state: Sending) -> bool:
+    ends_at = hold_ends_at(state.rules, state.conversation, state.untold)
+    return ends_at is not None and all(m.received_at < ends_at for m in state.told)
 
 
 def _named(state: Sending, message_id: int) -> Part:
@@ -276,4 +318,14 @@ def _named(state: Sending, message_id: int) -> Part:
 
 def _with(state: Sending, part: Part) -> Sending:
     parts = tuple(part if p.message_id == part.message_id else p for p in state.parts)
-    return replace(state, parts=parts)
+    state = replace(state, parts=parts)
+    return _dated(state, part) if state.turn.purpose is Purpose.SEND else state
+
+
+def _dated(state: Sending, part: Part) -> Sending:
+    """What the AI will be told of a send is dated when it left, as its row is."""
+    at = part.started_at
+    if at is None:
+        return state
+    dated = (replace(m, event_at=at) if m.id == part.message_id else m for m in state.untold)
+    return replace(state, untold=tuple(sorted(dated, key=lambda m: m.order)))

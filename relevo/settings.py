@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from relevo.prompt import REPLY_PART_CHARACTERS_MAX
 from relevo.sources import TEXT_CHARACTERS_MAX, require, secret, sources, text_file, wrong
 from relevo.turns import Rules
 from relevo.values import BaseUrl, GapSeconds, Id, Port, PostgresUrl, Region, Timezone, UpToAnHour
@@ -32,6 +33,8 @@ MEMORY_MB_MIN = 128
 AI_CALLS_MAX = 512
 """The AI's client holds as many connections."""
 BUSINESSES_MAX = 1000
+ANSWER_TRIES_SECONDS = 60
+"""How much longer than one call to the AI a turn may be about its answer, with all its tries."""
 CHANNELS_MAX = 4000
 
 _DAY_SECONDS = 86_400
@@ -172,24 +175,17 @@ class Business(Table):
     first_contact_lookback_seconds: float = Field(default=_DAY_SECONDS, ge=0, le=365 * _DAY_SECONDS)
     recall_timeout_seconds: float = Field(default=10, gt=0, le=120)
     recall_pages_max: int = Field(default=10, ge=1, le=100)
-    human_hold_seconds: float = 0
+    human_hold_seconds: float = Field(default=0, ge=0, le=30 * _DAY_SECONDS)
     late_answer_seconds: float = Field(default=1800, gt=0, le=7 * _DAY_SECONDS)
-    fallback_text: str = ""
+    fallback_text: str = Field(default="", max_length=REPLY_PART_CHARACTERS_MAX)
     concurrency_max: int = Field(default=0, ge=0, le=AI_CALLS_MAX)
     priority: dict[str, Priority] = Field(default_factory=dict, max_length=100)
 
-    @field_validator("human_hold_seconds")
-    @classmethod
-    def _no_hold_yet(cls, value: float) -> float:
-        if value:
-            raise ValueError("holding after a human comes in a later version; leave it 0")
-        return value
-
     @field_validator("fallback_text")
     @classmethod
-    def _no_fallback_yet(cls, value: str) -> str:
-        if value:
-            raise ValueError("a fallback text comes in a later version; leave it empty")
+    def _says_something(cls, value: str) -> str:
+        if value and not value.strip():
+            raise ValueError("should say something, or be empty")
         return value
 
     @model_validator(mode="after")
@@ -286,6 +282,9 @@ class Config(Table):
             recall_timeout_seconds=business.recall_timeout_seconds,
             late_answer_seconds=business.late_answer_seconds,
             answer_timeout_seconds=self.assistant.timeout_seconds,
+            answer_total_seconds=self.assistant.timeout_seconds + ANSWER_TRIES_SECONDS,
+            human_hold_seconds=business.human_hold_seconds,
+            fallback_text=business.fallback_text,
             ai_conversations=self.assistant.keeps_conversations,
             timezone=business.timezone,
         )

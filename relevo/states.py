@@ -6,11 +6,12 @@ cannot want different things.
 
 | state | means |
 | --- | --- |
-| `Idle` | nothing wants an answer |
+| `Idle` | nothing wants an answer; perhaps something of ours is due to be sent |
 | `Gathering` | a burst is growing; nothing of it is committed, it is a function of the rows |
 | `Recalling` | the burst is closed, the provider's history is being asked |
 | `Ensuring` | the AI gets a conversation for this customer |
 | `Answering` | the AI is being asked, or waits to be asked again |
+| `Reconciling` | a call to the AI never came back; its conversation is looked at for the answer |
 | `Sending` | the answer is stored and told; its parts are on their way |
 """
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from relevo.effects import Ask, Effect, EnsureConversation, Recall, Send, WakeAt
+from relevo.effects import Ask, Effect, EnsureConversation, Recall, Reconcile, Send, WakeAt
 from relevo.messages import Author, Message, Untold
 from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Rules, Turn
 from relevo.writes import Writes
@@ -76,6 +77,16 @@ class Answering:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconciling:
+    """The turn's answer may be in the AI's conversation; nothing is asked before that is known."""
+
+    rules: Rules
+    conversation: Conversation
+    untold: tuple[Message, ...]
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
 class Sending:
     """The answer is committed. `told` are the turn's own messages, `parts` its outbox rows."""
 
@@ -87,7 +98,8 @@ class Sending:
     told: tuple[Message, ...]
 
 
-State = Idle | Gathering | Recalling | Ensuring | Answering | Sending
+AtTheAI = Ensuring | Answering | Reconciling
+State = Idle | Gathering | Recalling | AtTheAI | Sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +115,15 @@ class Step:
     effects: tuple[Effect, ...] = ()
 
 
-def wanted(state: State) -> tuple[Effect, ...]:  # noqa: C901  (one case a state)
+def wanted(state: State) -> tuple[Effect, ...]:  # noqa: C901, PLR0911  (one case a state)
     """Return every effect that should be under way in this state."""
     match state:
+        case Idle() | Gathering() if sends := due(state.untold):
+            return (WakeAt(min(m.received_at for m in sends)),)
         case Idle():
             return ()
         case Gathering():
-            answers = bool(burst(state.conversation, state.untold).unanswered)
+            answers = bool(burst(state.rules, state.conversation, state.untold).unanswered)
             return (WakeAt(gather_ends_at(state), gated=answers),)
         case Recalling(turn=turn):
             assert turn.recall_since is not None
@@ -132,6 +146,10 @@ def wanted(state: State) -> tuple[Effect, ...]:  # noqa: C901  (one case a state
             if turn.wait_until is not None:
                 return _wake(turn.wait_until)
             return (_ask(state), *_wake(turn.deadline_at))
+        case Reconciling(turn=turn):
+            if turn.wait_until is not None:
+                return _wake(turn.wait_until)
+            return (Reconcile(_ask(state)), *_wake(turn.deadline_at))
         case Sending():
             return _wanted_by_sending(state)
         case _:
@@ -139,8 +157,24 @@ def wanted(state: State) -> tuple[Effect, ...]:  # noqa: C901  (one case a state
 
 
 def unread(untold: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return the messages that want an answer and belong to no turn yet."""
-    return tuple(m for m in untold if m.untold is Untold.UNREAD)
+    """Return what wants a turn and belongs to none yet: a customer's messages, a request."""
+    return tuple(m for m in untold if m.untold in {Untold.UNREAD, Untold.ASKED})
+
+
+def due(untold: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return the messages of ours that have to be sent, oldest first."""
+    return tuple(m for m in untold if m.untold is Untold.DUE)
+
+
+def wanting_answer(untold: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return what a turn that opened now would be about, but for what a failed one left.
+
+    Rule 10: what was held is no task, unless a person asks. The request stands among them.
+    """
+    waits = {Untold.UNREAD, Untold.ASKED}
+    if any(m.untold is Untold.ASKED for m in untold):
+        waits |= {Untold.HELD, Untold.FAILED}
+    return tuple(m for m in untold if m.untold in waits)
 
 
 def late(
@@ -156,8 +190,9 @@ def late(
     told_to = conversation.marks.told_to
     return frozenset(
         m.id
-        for m in unread(untold)
-        if m.id not in taken
+        for m in untold
+        if m.untold is Untold.UNREAD
+        and m.id not in taken
         and told_to is not None
         and m.event_at < told_to
         and (m.received_at - m.event_at).total_seconds() > rules.late_answer_seconds
@@ -179,11 +214,14 @@ def colleague(untold: tuple[Message, ...]) -> Message | None:
 def gather_ends_at(state: Gathering) -> datetime:
     """Return when the burst is complete: after silence, or after its longest time.
 
-    A burst that a colleague has answered whole is complete at once.
+    A burst that a colleague has answered whole is complete at once, and so is one that a person
+    wants to be answered now.
     """
-    arrivals = [m.received_at for m in burst(state.conversation, state.untold).unanswered]
-    if not arrivals:
-        return min(m.received_at for m in unread(state.untold))
+    waiting = unread(state.untold)
+    unanswered = burst(state.rules, state.conversation, state.untold).unanswered
+    arrivals = [m.received_at for m in unanswered]
+    if not arrivals or any(m.untold is Untold.ASKED for m in waiting):
+        return min(m.received_at for m in waiting)
     return min(
         max(arrivals) + timedelta(seconds=state.rules.quiet_seconds),
         min(arrivals) + timedelta(seconds=state.rules.gather_max_seconds),
@@ -192,33 +230,67 @@ def gather_ends_at(state: Gathering) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """The unread messages, split by the colleague's newest: what came after it is unanswered."""
+    """Messages, split by what people did about them. A request goes where its messages go.
+
+    `followed` came before a colleague's newest message, `held` during a hold.
+    """
 
     followed: tuple[Message, ...]
+    held: tuple[Message, ...]
     unanswered: tuple[Message, ...]
 
 
-def burst(conversation: Conversation, untold: tuple[Message, ...]) -> Burst:
-    """Split the unread messages by what a colleague said."""
-    return split_by_colleague(conversation, unread(untold), untold)
+def burst(rules: Rules, conversation: Conversation, untold: tuple[Message, ...]) -> Burst:
+    """Split what wants an answer by what people did about it."""
+    return split(rules, conversation, wanting_answer(untold), untold)
 
 
-def split_by_colleague(
-    conversation: Conversation, messages: tuple[Message, ...], untold: tuple[Message, ...]
+def split(
+    rules: Rules,
+    conversation: Conversation,
+    messages: tuple[Message, ...],
+    untold: tuple[Message, ...],
 ) -> Burst:
-    """Split customer messages by whether a colleague's message followed them.
+    """Split customer messages by what followed them: a colleague's message, or a hold (rule 9).
 
     Untold colleagues' messages are known whole; told ones only by their mark, which is a time, so
-    one at the very same instant does not count as later.
+    one at the very same instant does not count as later. Whoever asks for an answer wants one
+    although somebody has written, or held the chat, before: messages are judged as of the request.
     """
-    mark = conversation.marks.last_agent_at
+    mark, seen = conversation.marks.last_agent_at, colleague(untold)
+    hold_end = hold_ends_at(rules, conversation, untold)
+    requests = tuple(m for m in messages if m.author is Author.SYSTEM)
+    followed, held, unanswered = [], [], []
+    for m in messages:
+        if m.author is Author.SYSTEM:
+            continue
+        as_of = max((m, *requests), key=lambda each: each.order)
+        answered = seen is not None and as_of.order < seen.order
+        if answered or (mark is not None and as_of.event_at < mark):
+            followed.append(m)
+        elif hold_end is not None and as_of.received_at < hold_end:
+            held.append(m)
+        else:
+            unanswered.append(m)
+    (unanswered or held or followed).extend(requests)
+    return Burst(tuple(followed), tuple(held), tuple(unanswered))
+
+
+def hold_ends_at(
+    rules: Rules, conversation: Conversation, untold: tuple[Message, ...]
+) -> datetime | None:
+    """Return until when what was received is held, because a person said so or has just written."""
+    ends = [conversation.hold_until]
     seen = colleague(untold)
-    followed = tuple(
-        m
-        for m in messages
-        if (seen is not None and m.order < seen.order) or (mark is not None and m.event_at < mark)
-    )
-    return Burst(followed, tuple(m for m in messages if m not in followed))
+    agents = [conversation.marks.last_agent_at, seen.event_at if seen is not None else None]
+    wrote_at = max((at for at in agents if at is not None), default=None)
+    if rules.human_hold_seconds > 0 and wrote_at is not None:
+        silent_until = wrote_at + timedelta(seconds=rules.human_hold_seconds)
+        released_at = conversation.hold_released_at
+        if released_at is not None and released_at > wrote_at:
+            silent_until = min(silent_until, released_at)
+        ends.append(silent_until)
+    return max((at for at in ends if at is not None), default=None)
 
 
 def current_part(parts: tuple[Part, ...]) -> Part | None:
@@ -237,7 +309,7 @@ def _wake(at: datetime | None) -> tuple[WakeAt, ...]:
     return (WakeAt(at),)
 
 
-def _ask(state: Answering) -> Ask:
+def _ask(state: Answering | Reconciling) -> Ask:
     missed_ids = set(state.turn.missed_ids)
     return Ask(
         turn=state.turn,

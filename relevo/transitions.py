@@ -14,36 +14,39 @@ from collections import defaultdict
 
 States = frozenset[str]
 
+_ENDED = frozenset({"Idle", "Gathering"})
+
 TRANSITIONS: dict[tuple[str, str], States] = {
-    ("Idle", "Looked"): frozenset({"Idle", "Gathering"}),
-    ("Gathering", "Looked"): frozenset({"Gathering", "Idle"}),
-    ("Gathering", "TimerFired"): frozenset(
-        {"Gathering", "Recalling", "Ensuring", "Answering", "Idle"}
-    ),
-    ("Recalling", "Looked"): frozenset({"Recalling", "Idle", "Gathering"}),
+    ("Idle", "Looked"): _ENDED,
+    ("Idle", "TimerFired"): _ENDED | {"Sending"},
+    ("Gathering", "Looked"): _ENDED,
+    ("Gathering", "TimerFired"): _ENDED | {"Recalling", "Ensuring", "Answering", "Sending"},
+    ("Recalling", "Looked"): _ENDED | {"Recalling"},
     ("Recalling", "TimerFired"): frozenset({"Recalling", "Ensuring", "Answering"}),
-    ("Recalling", "HistoryRecalled"): frozenset(
-        {"Recalling", "Ensuring", "Answering", "Idle", "Gathering"}
-    ),
+    ("Recalling", "HistoryRecalled"): _ENDED | {"Recalling", "Ensuring", "Answering"},
     ("Recalling", "Interrupted"): frozenset({"Recalling"}),
-    ("Ensuring", "Looked"): frozenset({"Ensuring", "Idle", "Gathering"}),
-    ("Ensuring", "TimerFired"): frozenset({"Ensuring", "Recalling", "Idle", "Gathering"}),
+    ("Ensuring", "Looked"): _ENDED | {"Ensuring"},
+    ("Ensuring", "TimerFired"): _ENDED | {"Ensuring", "Recalling"},
     ("Ensuring", "ConversationEnsured"): frozenset({"Ensuring", "Answering"}),
-    ("Ensuring", "AnswerFailed"): frozenset({"Ensuring", "Idle", "Gathering"}),
+    ("Ensuring", "AnswerFailed"): _ENDED | {"Ensuring", "Recalling"},
     ("Ensuring", "Interrupted"): frozenset({"Ensuring", "Recalling"}),
-    ("Answering", "Looked"): frozenset({"Answering", "Idle", "Gathering"}),
-    ("Answering", "TimerFired"): frozenset(
-        {"Answering", "Recalling", "Ensuring", "Idle", "Gathering"}
-    ),
-    ("Answering", "Answered"): frozenset({"Answering", "Sending", "Idle", "Gathering"}),
-    ("Answering", "AnswerFailed"): frozenset({"Answering", "Ensuring", "Idle", "Gathering"}),
-    ("Answering", "Interrupted"): frozenset({"Answering", "Ensuring", "Idle", "Gathering"}),
-    ("Sending", "Looked"): frozenset({"Sending", "Idle", "Gathering"}),
-    ("Sending", "TimerFired"): frozenset({"Sending", "Idle", "Gathering"}),
-    ("Sending", "SendAccepted"): frozenset({"Sending", "Idle", "Gathering"}),
-    ("Sending", "SendFailed"): frozenset({"Sending", "Idle", "Gathering"}),
-    ("Sending", "HistoryRecalled"): frozenset({"Sending", "Idle", "Gathering"}),
-    ("Sending", "Interrupted"): frozenset({"Sending", "Idle", "Gathering"}),
+    ("Answering", "Looked"): _ENDED | {"Answering"},
+    ("Answering", "TimerFired"): _ENDED | {"Answering", "Recalling", "Reconciling"},
+    ("Answering", "Answered"): _ENDED | {"Answering", "Sending"},
+    ("Answering", "AnswerFailed"): _ENDED | {"Answering", "Recalling", "Ensuring", "Reconciling"},
+    ("Answering", "Interrupted"): frozenset({"Answering", "Recalling", "Reconciling"}),
+    ("Reconciling", "Looked"): _ENDED | {"Reconciling"},
+    ("Reconciling", "TimerFired"): _ENDED | {"Reconciling", "Recalling", "Ensuring"},
+    ("Reconciling", "Answered"): _ENDED | {"Reconciling", "Sending"},
+    ("Reconciling", "AnswerFailed"): _ENDED | {"Reconciling", "Recalling", "Ensuring"},
+    ("Reconciling", "Reconciled"): _ENDED | {"Reconciling", "Recalling", "Ensuring"},
+    ("Reconciling", "Interrupted"): frozenset({"Reconciling", "Recalling"}),
+    ("Sending", "Looked"): _ENDED | {"Sending"},
+    ("Sending", "TimerFired"): _ENDED | {"Sending"},
+    ("Sending", "SendAccepted"): _ENDED | {"Sending"},
+    ("Sending", "SendFailed"): _ENDED | {"Sending"},
+    ("Sending", "HistoryRecalled"): _ENDED | {"Sending"},
+    ("Sending", "Interrupted"): _ENDED | {"Sending"},
 }
 
 
@@ -58,4 +61,4 @@ def mermaid() -> str:
     return "\n".join(["stateDiagram-v2", "    [*] --> Idle", *lines, ""])
 
 
-_STATES = ("Idle", "Gathering", "Recalling", "Ensuring", "Answering", "Sending")
+_STATES = ("Idle", "Gathering", "Recalling", "Ensuring", "Answering", "Reconciling", "Sending")

@@ -59,6 +59,8 @@ class Writes:
     """The messages of this conversation's open dead letters have been told since."""
     opens: bool = False
     """This is the first commit of `turn`: the one that closes its burst."""
+    fallback_text: str = ""
+    """What to say to the customer of a turn that failed: a message of ours, due at once."""
     matched: int = 0
     """History items of the recall that were messages we had already."""
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from relevo import events
-from relevo.events import Event, HistoryRecalled, Looked, TimerFired
-from relevo.states import Answering, Ensuring, Gathering, Recalling, Sending, State, current_part
+from relevo.events import AnswerFailure, Event, HistoryRecalled, Looked, TimerFired
+from relevo.states import AtTheAI, Gathering, Recalling, Sending, State, current_part
 from relevo.turns import PartState, Stage
 from relevo.writes import Writes
 from tests import facts
@@ -35,17 +35,21 @@ def happened(
     return found
 
 
-def _fact(before: State, event: Event, now: datetime, outside: Outside) -> Fact | None:
+def _fact(  # noqa: C901  (one case an event)
+    before: State, event: Event, now: datetime, outside: Outside
+) -> Fact | None:
     match event:
         case TimerFired() if isinstance(before, Gathering | Recalling):
             return facts.Acted(now)
-        case TimerFired() if isinstance(before, Ensuring | Answering):
+        case TimerFired() if isinstance(before, AtTheAI):
             return facts.Failing(now) if before.turn.wait_until is None else None
         case HistoryRecalled():
             return _seen(before, event, now, outside)
         case events.Answered(parts=parts):
             return facts.Answered(now, len(parts))
-        case events.AnswerFailed():
+        case events.AnswerFailed(failure=failure):
+            return facts.Failing(now, refused=failure is AnswerFailure.POLICY)
+        case events.Reconciled():
             return facts.Failing(now)
         case events.SendAccepted(at=at):
             return facts.PartAccepted(now, at)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from relevo.prompt import split_reply
+from tests.fakes.openai_faults import dropped
 from tests.lives import Lives
 
 STORY_SECONDS_MAX = 60
@@ -27,7 +28,8 @@ WHOLE = [ASKED_BEFORE, AGENT_SAID, FIRST, FIRST_REPLY, LATE, AGENT_ADDED, SECOND
 
 async def tell(lives: Lives) -> None:
     """A first contact whom an agent knows; a message that comes hours late; then, after a gap in
-    which an agent wrote again, a second one, whose answer takes two parts.
+    which an agent wrote again, a second one. Its answer takes two parts, and is lost on its way to
+    us at first.
     """
     lives.ai.before_answer = lambda body: reply(lives, body)
     now = lives.clock.now()
@@ -45,6 +47,7 @@ async def tell(lives: Lives) -> None:
     await lives.deliver(late.webhook())
     await lives.until(lambda: is_context(lives, LATE))
     wati.agent_message(PHONE, AGENT_ADDED, ago(30), "Marta")
+    lives.ai.faults.append(dropped(stored=True))
     second = wati.customer_message(PHONE, SECOND, now)
     await lives.deliver(second.webhook())
     await lives.until(lambda: lives.ended(2), STORY_SECONDS_MAX)
@@ -70,7 +73,7 @@ async def expect_sound(lives: Lives) -> None:
     assert (await lives.audit()).sound
     assert await lives.value("SELECT count(*) FROM turn WHERE stage <> 'ended'") == 0
     assert await lives.value("SELECT count(*) FROM untold") == 0
-    assert lives.errors() == []
+    assert lives.errors() == [], lives.errors()
 
 
 async def expect_turns(lives: Lives) -> None:

@@ -57,6 +57,7 @@ class Expected:
     looked_at: datetime | None = None
     missed: list[Known] = field(default_factory=list)
     failing: bool = False
+    refused: bool = False
     parts: int = 0
     accepted: int = 0
     not_sent: int = 0

@@ -70,9 +70,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """The AI failed, or did not come back in time."""
+    """The AI failed, or did not come back in time; `refused`: it will not answer this."""
 
     at: datetime
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

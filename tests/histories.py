@@ -76,6 +76,8 @@ thoughts = st.lists(
         parts=st.integers(0, 3),
         failure=st.sampled_from((*[None] * 6, *AnswerFailure)),
         seconds=st.sampled_from((*BRIEF, 15, None)),
+        stored=st.booleans(),
+        stored_seconds=st.sampled_from((1, 3, 25)),
     ),
     max_size=8,
 )

@@ -254,8 +254,9 @@ class Oracle(Messages):
         if self._is_late(begun_at, later(turn.opened_at, self.known_to, turn.looked_at)):
             raise WrongError("a late turn was answered without looking again")
 
-    def _failing(self, _: Failing) -> None:
+    def _failing(self, fact: Failing) -> None:
         self._turn.failing = True
+        self._turn.refused = fact.refused
 
     def _crashed(self, _: Crashed) -> None:
         self.up = False
@@ -285,20 +286,17 @@ class Oracle(Messages):
 
     # Rules 9, 12: how it ends.
 
-    def _colleague_islater(self) -> bool:
-        return not self._unanswered(self._turn.own)
-
     def _part(self, fact: PartAccepted | PartFailed) -> None:
         turn = self._turn
         if isinstance(fact, PartAccepted):
             turn.accepted += 1
             turn.not_sent = 0
             turn.answered_at = later(turn.answered_at, fact.taken_at)
-            if turn.accepted == turn.parts or self._colleague_islater():
+            if turn.accepted == turn.parts or not self._unanswered(turn.own):
                 self._end(Outcome.ANSWERED)
             return
         turn.not_sent += fact.failure is SendFailure.NOT_SENT
-        over = fact.failure in {SendFailure.REFUSED, SendFailure.REJECTED}
+        over = fact.failure in {SendFailure.REFUSED, SendFailure.REJECTED, SendFailure.STOPPED}
         if over or turn.not_sent == NOT_SENT_MAX:
             refused = fact.failure is SendFailure.REFUSED
             unsent = Outcome.REFUSED if refused else Outcome.FAILED
@@ -319,7 +317,7 @@ class Oracle(Messages):
             self._end(Outcome.ANSWERED)
         elif fact.given_up:
             self._end(Outcome.FAILED)
-        elif self._colleague_islater():
+        elif not self._unanswered(turn.own):
             self._end(Outcome.ANSWERED_BY_HUMAN)
         else:
             raise WrongError("a reply was withdrawn although nobody had answered")
@@ -336,7 +334,8 @@ class Oracle(Messages):
             if outcome is Outcome.ANSWERED_BY_HUMAN:
                 k.waits = "context"
             if outcome is Outcome.FAILED:
-                k.waits = "failed"
+                # What the AI refused once more is not offered a third time.
+                k.waits = None if turn.refused and k.waits == "failed" else "failed"
         self.open = None
 
     def _restarted(self, fact: Restarted) -> None:

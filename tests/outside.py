@@ -12,20 +12,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from relevo.effects import Ask, Effect, EnsureConversation, Recall, Send
+from relevo.effects import Ask, Effect, EnsureConversation, Recall, Reconcile, Send
 from relevo.events import (
     Answered,
     AnswerFailed,
+    AnswerFailure,
     ConversationEnsured,
     Event,
+    Finding,
     HistoryRecalled,
+    Reconciled,
     ReplyPart,
     SendAccepted,
     SendFailed,
     SendFailure,
 )
 from relevo.messages import Author, ConversationKey, HistoryItem
-from relevo.turns import Part, RecallStatus
+from relevo.turns import Part, RecallStatus, Turn
 from tests.facts import Said
 from tests.fakes.book import Book
 from tests.plans import Asking, History, Taking, Thinking
@@ -95,6 +98,8 @@ class Outside:
         self._thoughts = _then(iter(history.thoughts), Thinking())
         self._sends = _then(iter(history.sends), Taking())
         self._names = itertools.count(1)
+        self._memory: dict[tuple[str | None, int], tuple[datetime, int]] = {}
+        """When each question was stored in a conversation, and how many parts the answer has."""
 
     def answer(self, effect: Effect, in_doubt: Part | None) -> Result:
         """Do what an effect asks for. `in_doubt`: the part that a look is about."""
@@ -105,6 +110,8 @@ class Outside:
                 return self._ensure(effect)
             case Ask():
                 return self._ask(effect)
+            case Reconcile():
+                return self._reconcile(effect.asked)
             case Send():
                 return self._send(effect)
             case _:
@@ -148,15 +155,44 @@ class Outside:
 
     def _ask(self, effect: Ask) -> Result:
         plan, turn = next(self._thoughts), effect.turn
+        unknown = plan.failure is AnswerFailure.UNKNOWN or plan.seconds is None
+        if plan.failure is None or (unknown and plan.stored):
+            seconds = plan.stored_seconds if unknown or plan.seconds is None else plan.seconds
+            self._remember(effect, plan.parts, self._time.now + timedelta(seconds=seconds))
 
         def result() -> Event:
             if plan.failure is not None:
                 return AnswerFailed(turn.id, turn.attempt, plan.failure, "planned")
-            ids = self._book.reserve(plan.parts)
-            parts = tuple(ReplyPart(i, f"reply {turn.id}.{n}") for n, i in enumerate(ids, start=1))
-            return Answered(turn.id, turn.attempt, parts)
+            return self._said(turn, plan.parts)
 
         return plan.seconds, result
+
+    def _remember(self, effect: Ask, parts: int, at: datetime) -> None:
+        """The AI keeps what it was asked and what it says, also if we never hear of it."""
+        if effect.ai_conversation is None:
+            return
+        asked = (effect.ai_conversation, effect.turn.id)
+        assert asked not in self._memory, "one question twice in one conversation"
+        self._memory[asked] = (at, parts)
+
+    def _reconcile(self, effect: Ask) -> Result:
+        turn = effect.turn
+        assert effect.ai_conversation is not None
+
+        def result() -> Event:
+            at, parts = self._memory.get((effect.ai_conversation, turn.id), (None, 0))
+            if at is None:
+                return Reconciled(turn.id, turn.attempt, Finding.NOT_STORED)
+            if at > self._time.now:
+                return Reconciled(turn.id, turn.attempt, Finding.RUNNING)
+            return self._said(turn, parts)
+
+        return 1, result
+
+    def _said(self, turn: Turn, count: int) -> Event:
+        ids = self._book.reserve(count)
+        parts = tuple(ReplyPart(i, f"reply {turn.id}.{n}") for n, i in enumerate(ids, start=1))
+        return Answered(turn.id, turn.attempt, parts)
 
     def _send(self, effect: Send) -> Result:
         plan, part = next(self._sends), effect.part

@@ -29,11 +29,16 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """How the AI answers: parts of a reply, or a failure."""
+    """How the AI answers: parts of a reply, or a failure.
+
+    `stored` tells the truth behind an unknown outcome, after `stored_seconds`.
+    """
 
     parts: int = 1
     failure: AnswerFailure | None = None
     seconds: float | None = 1
+    stored: bool = True
+    stored_seconds: float = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from relevo.conversation import resume, step
-from relevo.effects import Ask, Recall, Send, WakeAt
+from relevo.effects import Ask, Recall, Reconcile, Send, WakeAt
 from relevo.events import (
     Answered,
     AnswerFailed,
     AnswerFailure,
     ConversationEnsured,
     Event,
+    Finding,
     HistoryRecalled,
     Interrupted,
     Looked,
+    Reconciled,
     ReplyPart,
     SendAccepted,
     SendFailed,
@@ -41,6 +43,7 @@ from relevo.states import State, Step
 from relevo.transitions import TRANSITIONS
 from relevo.turns import Conversation, Marks, RecallStatus, Rules, Turn
 from relevo.writes import Writes
+from tests.fakes import people
 from tests.fakes.book import Book
 from tests.fakes.thread import Thread
 
@@ -122,6 +125,11 @@ class Script:
         self.now += timedelta(seconds=seconds)
         return self.does(TimerFired())
 
+    def woken(self) -> Self:
+        """Let time pass until the timer that is wanted fires."""
+        self.now = max(self.now, self.wanted(WakeAt).at)
+        return self.does(TimerFired())
+
     def does(self, event: Event) -> Self:
         """Step one event, commit what it writes, and hold the move against the table."""
         before = self.state
@@ -192,14 +200,25 @@ class Script:
         return self.does(ConversationEnsured(turn.id, turn.attempt, ai_conversation))
 
     def answers(self, *texts: str) -> Self:
-        turn: Turn = self.wanted(Ask).turn
+        effect = next(e for e in self.last.effects if isinstance(e, Ask | Reconcile))
+        turn = effect.turn if isinstance(effect, Ask) else effect.asked.turn
         ids = self.book.reserve(len(texts))
         parts = tuple(ReplyPart(i, text) for i, text in zip(ids, texts, strict=True))
         return self.does(Answered(turn.id, turn.attempt, parts, "resp_1", "model-1"))
 
-    def fails(self, failure: AnswerFailure, reason: str = "http_500") -> Self:
+    def fails(
+        self,
+        failure: AnswerFailure,
+        reason: str = "http_500",
+        retry_after_seconds: float | None = None,
+    ) -> Self:
         turn = self.turn
-        return self.does(AnswerFailed(turn.id, turn.attempt, failure, reason))
+        return self.does(AnswerFailed(turn.id, turn.attempt, failure, reason, retry_after_seconds))
+
+    def finds(self, finding: Finding) -> Self:
+        """The AI's conversation is looked at, and shows no answer."""
+        turn = self.wanted(Reconcile).asked.turn
+        return self.does(Reconciled(turn.id, turn.attempt, finding))
 
     def fails_for_good(self) -> Self:
         return self.fails(AnswerFailure.PERMANENT, "http_401")
@@ -208,9 +227,33 @@ class Script:
         part = self.wanted(Send).part
         return self.does(SendAccepted(part.message_id, part.attempt, self.now, keys))
 
-    def refused(self, failure: SendFailure, reason: str = "http_400") -> Self:
+    def refused(
+        self,
+        failure: SendFailure,
+        reason: str = "http_400",
+        retry_after_seconds: float | None = None,
+    ) -> Self:
         part = self.wanted(Send).part
-        return self.does(SendFailed(part.message_id, part.attempt, failure, reason))
+        said = SendFailed(part.message_id, part.attempt, failure, reason, retry_after_seconds)
+        return self.does(said)
+
+    # What people ask of us.
+
+    def hold(self, until: str) -> Self:
+        people.hold(self.book, self.key, at(until))
+        return self.look()
+
+    def give_back(self) -> Self:
+        people.give_back(self.book, self.key, self.now)
+        return self.look()
+
+    def ask(self) -> Self:
+        people.ask(self.book, self.key, self.now)
+        return self.look()
+
+    def queue(self, text: str) -> Self:
+        people.queue(self.book, self.key, text, self.now)
+        return self.look()
 
     # What must have come of it.
 

@@ -1,9 +1,10 @@
 """From a judged burst to a stored answer (rules 5 to 9, 13)."""
 
+from datetime import timedelta
+
 import pytest
 
-from relevo.effects import Ask, EnsureConversation, WakeAt
-from relevo.events import AnswerFailure
+from relevo.effects import Ask
 from relevo.messages import Author
 from relevo.states import Answering, Ensuring, Gathering, Idle, Recalling, Sending
 from relevo.turns import RecallStatus, Rules
@@ -197,98 +198,12 @@ def test_a_conversation_is_ensured_before_the_ai_is_asked_and_kept_afterwards() 
     story.wait(35).expect(state=Answering)
 
 
-@pytest.mark.parametrize(
-    ("failure", "waits"),
-    [
-        (AnswerFailure.TRANSIENT, [1, 2]),
-        (AnswerFailure.UNKNOWN, [1, 2]),
-        (AnswerFailure.BUSY, [1, 2, 4, 8]),
-    ],
-)
-def test_a_failure_that_may_pass_is_waited_out_a_few_times(
-    failure: AnswerFailure, waits: list[int]
-) -> None:
-    story = asked()
-    for seconds in waits:
-        attempt = story.turn.attempt
-        story.fails(failure)
-        assert (story.wanted(WakeAt).at - story.now).total_seconds() == seconds
-        story.wait(seconds / 2).expect(state=Answering, writes=False)
-        story.wait(seconds / 2).expect(effects=["Ask", "WakeAt"])
-        assert story.turn.attempt == attempt + 1
-    story.fails(failure).expect(
-        state=Idle,
-        outcome="failed",
-        reason="http_500",
-        fates={"Hola": "dead"},
-        untold={"Hola": "failed"},
-        dead_letters=[("answering", "http_500")],
-    )
-
-
-def test_an_unknown_outcome_costs_the_ai_its_conversation() -> None:
-    story = asked(REMEMBERING).ensured().fails(AnswerFailure.UNKNOWN, "timeout")
-    story.expect(state=Ensuring, ai_conversation=None, effects=["WakeAt"])
-    story.wait(1).expect(effects=["EnsureConversation", "WakeAt"])
-    story.ensured("conv_2").answers("ok").accepted().expect(ai_conversation="conv_2")
-
-
-def test_a_transient_failure_does_not() -> None:
-    story = asked(REMEMBERING).ensured().fails(AnswerFailure.TRANSIENT)
-    story.expect(state=Answering, ai_conversation="conv_1")
-
-
-@pytest.mark.parametrize("tries", [0, 4])
-def test_an_unusable_or_stubborn_conversation_is_replaced_once(tries: int) -> None:
-    failure = AnswerFailure.BUSY if tries else AnswerFailure.CONVERSATION_UNUSABLE
-    story = asked(REMEMBERING).ensured()
-    for seconds in [1, 2, 4, 8][:tries]:
-        story.fails(failure).wait(seconds)
-    story.fails(failure).expect(state=Ensuring, ai_conversation=None)
-    assert story.wanted(EnsureConversation).attempt == story.turn.attempt
-    story.ensured("conv_2").expect(state=Answering)
-    story.fails(AnswerFailure.CONVERSATION_UNUSABLE).expect(state=Idle, outcome="failed")
-
-
-def test_a_conversation_that_cannot_be_made_fails_the_turn() -> None:
-    story = asked(REMEMBERING).fails(AnswerFailure.CONVERSATION_UNUSABLE)
-    story.expect(state=Ensuring)
-    story.fails_for_good().expect(
-        state=Idle, outcome="failed", dead_letters=[("ensuring", "http_401")]
-    )
-
-
 def test_a_failing_turn_ends_in_gathering_when_more_has_come() -> None:
     story = asked()
     story.clock("10:00:50").customer("Alo?")
     story.fails_for_good().expect(
         state=Gathering, untold={"Hola": "failed", "Alo?": "unread"}, wakes="10:01:25"
     )
-
-
-@pytest.mark.parametrize("rules", [REMEMBERING, None])
-def test_an_ai_that_never_comes_back_is_given_up_in_bounded_time(rules: Rules | None) -> None:
-    story = asked(rules)
-    story.wait(89).expect(writes=False)
-    story.wait(1).expect(effects=["WakeAt"])
-    story.wait(1).wait(90).wait(2).wait(90)
-    story.expect(state=Idle, outcome="failed", reason="timeout")
-
-
-def test_a_turn_that_was_cut_off_is_asked_again_and_given_up_in_the_end() -> None:
-    story = asked(REMEMBERING).ensured()
-    story.restarts().expect(state=Ensuring, ai_conversation=None, effects=["WakeAt"])
-    plain = asked()
-    for seconds in (1, 2):
-        plain.restarts().expect(state=Answering, effects=["WakeAt"])
-        plain.wait(seconds)
-    plain.restarts().expect(state=Idle, outcome="failed", reason="interrupted")
-
-
-def test_making_a_conversation_is_simply_begun_again_after_a_crash() -> None:
-    story = asked(REMEMBERING).restarts()
-    story.expect(state=Ensuring, effects=["EnsureConversation", "WakeAt"])
-    assert story.turn.attempt == 2
 
 
 def test_a_reply_may_have_parts_and_the_first_leaves_with_its_commit() -> None:
@@ -300,3 +215,21 @@ def test_a_reply_may_have_parts_and_the_first_leaves_with_its_commit() -> None:
     assert story.writes.answers
     names = {p.correlation_id for p in story.thread.parts.values()}
     assert names == {"relevo-hotel-1-1", "relevo-hotel-1-2"}
+
+
+def test_an_answer_after_the_providers_window_never_leaves() -> None:
+    story = Script(REMEMBERING).clock("10:30:00")
+    story.customer("Hola")
+    story.wait(35).recalled().ensured()
+    story.now += timedelta(hours=24)
+    story.answers("Hola!").expect(
+        state=Idle,
+        outcome="refused",
+        reason="window_closed",
+        parts=["dead"],
+        fates={"Hola": "refused"},
+        untold={},
+        dead_letters=[],
+        ai_conversation=None,
+    )
+    assert story.conversation.marks.last_assistant_at == at("09:58:30")

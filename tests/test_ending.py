@@ -85,7 +85,7 @@ def test_the_messages_of_a_failed_turn_wait_for_the_next_and_open_none() -> None
 
 
 def test_every_outcome_but_those_of_later_features_has_a_fate() -> None:
-    assert set(Outcome) - set(FATES) == {Outcome.HELD, Outcome.MERGED}
+    assert set(Outcome) - set(FATES) == {Outcome.SENT, Outcome.MERGED}
     assert Fate.IN_FLIGHT not in FATES.values()
 
 

@@ -25,8 +25,10 @@ AT_ONCE_MAX = 5
 
 PASSED_ONCE = {
     commit_place(Stage.ENSURING),
+    commit_place(Stage.RECONCILING),
     commit_place(TURNLESS),
     "effect:EnsureConversation",
+    "effect:Reconcile",
     TIMER,
 }
 PASSED_THRICE = {commit_place(Stage.SENDING), "effect:Send"}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from relevo.events import AnswerFailure
 from relevo.messages import Author
-from relevo.states import Ensuring, Gathering, Idle, Recalling
+from relevo.states import Gathering, Recalling
 from relevo.turns import RecallStatus, Rules
 from tests.script import Script, at, item
 
@@ -24,16 +24,6 @@ def asked(rules: Rules | None = None) -> Script:
     return story.wait(35)
 
 
-def test_an_ai_that_makes_conversations_but_never_answers_is_given_up() -> None:
-    story = asked(REMEMBERING)
-    for number in range(4):
-        if not isinstance(story.state, Ensuring):
-            break
-        story.ensured(f"conv_{number}").fails(AnswerFailure.UNKNOWN, "timeout")
-        story.wait(4)
-    story.expect(state=Idle, outcome="failed")
-
-
 def test_turns_delayed_while_answering_look_again_before_they_answer() -> None:
     story = asked()
     story.now = at("14:00:00")
@@ -41,6 +31,14 @@ def test_turns_delayed_while_answering_look_again_before_they_answer() -> None:
     story.expect(state=Recalling)
     story.recalled(item("11:00:00", Author.AGENT, "Confirmado"))
     story.expect(outcome="answered_by_human")
+
+
+def test_an_answer_of_long_ago_is_not_looked_for_but_asked_anew_with_what_was_said_since() -> None:
+    story = asked(REMEMBERING).ensured()
+    story.now = at("14:00:00")
+    story.restarts().expect(state=Recalling, ai_conversation=None)
+    story.recalled(item("09:59:00", Author.AGENT, "Confirmado"))
+    story.ensured("conv_2").expect(asked=["Hola"], missed=[("agent", "Confirmado")])
 
 
 def test_a_turn_delayed_while_its_conversation_was_made_looks_again() -> None:
@@ -156,7 +154,7 @@ def test_a_missed_message_stays_missed_when_a_webhooks_row_takes_its_place() -> 
     story = gap()
     story.recalled(item("10:10:00", Author.CUSTOMER, "Llego a las 3", "h1"))
     story.customer("Llego a las 3", key="w1", event_at="10:10:01")
-    story.fails(AnswerFailure.TRANSIENT).wait(1)
+    story.fails(AnswerFailure.TRANSIENT).woken()
     story.expect(missed=[("customer", "Llego a las 3")])
 
 

@@ -7,7 +7,7 @@ from relevo.states import (
     colleague,
     current_part,
     own_messages,
-    split_by_colleague,
+    split,
     unread,
 )
 from relevo.turns import Marks, Rules
@@ -61,14 +61,14 @@ def test_at_one_instant_the_order_of_arrival_decides_and_a_mark_does_not() -> No
     story.agent("ya", look=False)
     story.customer("despues")
     rows = story.book.rows(story.key).untold
-    split = burst(story.conversation, rows)
-    assert [m.body for m in split.followed] == ["antes"]
-    assert [m.body for m in split.unanswered] == ["despues"]
+    parted = burst(story.rules, story.conversation, rows)
+    assert [m.body for m in parted.followed] == ["antes"]
+    assert [m.body for m in parted.unanswered] == ["despues"]
     story.remembers(marks=Marks(last_agent_at=at("10:00:00")))
     customers = unread(rows)
-    assert split_by_colleague(story.conversation, customers, customers).followed == ()
+    assert split(story.rules, story.conversation, customers, customers).followed == ()
     story.remembers(marks=Marks(last_agent_at=at("10:00:01")))
-    assert split_by_colleague(story.conversation, customers, customers).followed == customers
+    assert split(story.rules, story.conversation, customers, customers).followed == customers
 
 
 def test_a_turns_own_messages_are_those_it_names() -> None:

@@ -189,7 +189,7 @@ class World:
         raise AssertionError("this step loses every race")
 
     def _interrupted(self, in_hand: Event | None) -> frozenset[EffectKey]:
-        known = {*self._running, _answers(in_hand)}
+        known = {*self._running, *_answers(in_hand)}
         effects = (e for e in wanted(self.state) if not isinstance(e, WakeAt))
         return frozenset(effect.key for effect in effects if effect.key not in known)
 
@@ -289,15 +289,16 @@ def _looked(rows: Rows) -> Looked:
     return Looked(rows.untold, rows.witnesses, rows.conversation.new_contact)
 
 
-def _answers(event: Event | None) -> EffectKey | None:
+def _answers(event: Event | None) -> tuple[EffectKey, ...]:
     match event:
-        case events.Answered() | events.AnswerFailed():
-            return ("ask", event.turn_id, event.attempt)
+        case events.Answered() | events.AnswerFailed() | events.Reconciled():
+            of = (event.turn_id, event.attempt)
+            return (("ensure", *of), ("ask", *of), ("reconcile", *of))
         case events.SendAccepted() | events.SendFailed():
-            return ("send", event.message_id, event.attempt)
+            return (("send", event.message_id, event.attempt),)
         case HistoryRecalled():
-            return ("recall", event.turn_id, event.attempt)
+            return (("recall", event.turn_id, event.attempt),)
         case events.ConversationEnsured():
-            return ("ensure", event.turn_id, event.attempt)
+            return (("ensure", event.turn_id, event.attempt),)
         case _:
-            return None
+            return ()

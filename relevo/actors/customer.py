@@ -22,12 +22,13 @@ from relevo.events import (
     HistoryRecalled,
     Interrupted,
     Looked,
+    Reconciled,
     SendAccepted,
     SendFailed,
     TimerFired,
 )
 from relevo.messages import ConversationKey
-from relevo.states import Gathering, State, gather_ends_at, unread, wanted
+from relevo.states import Gathering, State, due, gather_ends_at, unread, wanted
 from relevo.turns import Stage
 from relevo.writes import Rows, Writes
 
@@ -80,8 +81,8 @@ class Customer(AsyncioActor):
         """Tell whether so many unread rows are news to memory, or to what it will read anyway."""
         if self.busy or self._behind:
             return True
-        known = len(unread(self.state.untold)) if self.state is not None else 0
-        return known == unread_count
+        untold = self.state.untold if self.state is not None else ()
+        return len(unread(untold)) + len(due(untold)) == unread_count
 
     def show(self, rows: Rows | None) -> None:
         """Have rows looked at, instead of older ones; None: it reads them itself."""
@@ -177,6 +178,8 @@ class Customer(AsyncioActor):
         world.probe.committed(writes)
         if writes.turn is not None and writes.turn.stage is Stage.ENDED:
             world.probe.turn_ended(*self.key, writes.turn)
+        if writes.fallback_text:
+            self._office.look(self.key)  # its row is there, and nobody else knows
         return True
 
     async def _reload(self, in_hand: Event | None) -> None:
@@ -280,11 +283,10 @@ def _answers(message: object) -> tuple[EffectKey, ...]:
             return (("recall", message.turn_id, message.attempt),)
         case ConversationEnsured():
             return (("ensure", message.turn_id, message.attempt),)
-        case Answered():
-            return (("ask", message.turn_id, message.attempt),)
-        case AnswerFailed():  # attempts are counted across the stages of a turn
+        case Answered() | AnswerFailed() | Reconciled():
+            # Attempts are counted across the stages of a turn, so only one of these was wanted.
             of = (message.turn_id, message.attempt)
-            return (("ensure", *of), ("ask", *of))
+            return (("ensure", *of), ("ask", *of), ("reconcile", *of))
         case SendAccepted() | SendFailed():
             return (("send", message.message_id, message.attempt),)
         case _:

@@ -9,32 +9,40 @@ step too, and after it the customer looks for the send, or another process takes
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TypeVar, assert_never
 
 from relevo import prompt
 from relevo.actors.alarms import Alarms
 from relevo.actors.ports import Businesses, Journal, Probe
+from relevo.actors.reports import broken, failed, too_late, word
 from relevo.clock import Clock, sleep
-from relevo.effects import Ask, Effect, EffectKey, EnsureConversation, Recall, Send, WakeAt
+from relevo.effects import (
+    Ask,
+    Effect,
+    EffectKey,
+    EnsureConversation,
+    Recall,
+    Reconcile,
+    Send,
+    WakeAt,
+)
 from relevo.errors import StoreUnavailableError
 from relevo.events import (
     Answered,
-    AnswerFailed,
-    AnswerFailure,
     ConversationEnsured,
     Event,
+    Finding,
     HistoryRecalled,
+    Reconciled,
     ReplyPart,
     SendAccepted,
     SendFailed,
-    SendFailure,
 )
 from relevo.messages import ConversationKey, Message
 from relevo.outcomes import Accepted, Answer, NoAnswer
 from relevo.states import PROOF_OVERLAP
 from relevo.tasks import Running, Tasks, is_stopped
-from relevo.turns import RecallStatus
+from relevo.turns import Turn
 
 START_WITHIN_SECONDS = 5.0
 """A send or AI call that could not start so soon after its step is not started any more.
@@ -121,11 +129,11 @@ class Performer:
         except CancelledError as error:
             if is_stopped():
                 raise
-            self._bring_home(key, effect, _broken(effect, self._world.clock.now()))
+            self._bring_home(key, effect, broken(effect, self._world.clock.now()))
             raise RuntimeError("what this effect waited for was given up") from error
         except Exception:
             # A bug, and reported as one; the customer must hear of it all the same.
-            self._bring_home(key, effect, _broken(effect, self._world.clock.now()))
+            self._bring_home(key, effect, broken(effect, self._world.clock.now()))
             raise
         self._bring_home(key, effect, event)
 
@@ -144,7 +152,7 @@ class Performer:
         outcome = "cancelled"
         try:
             event = await self._performed(key, effect, stepped_at)
-            outcome = _word(event)
+            outcome = word(event)
         except Exception:
             outcome = "broken"
             raise
@@ -161,6 +169,8 @@ class Performer:
                 return await self._ensure(key, effect, stepped_at)
             case Ask():
                 return await self._ask(key, effect, stepped_at)
+            case Reconcile():
+                return await self._reconcile(key, effect.asked)
             case Send():
                 return await self._send(key, effect, stepped_at)
             case WakeAt():
@@ -191,11 +201,11 @@ class Performer:
     ) -> Event:
         told = await self._patiently(lambda: self._world.journal.told(key, THREAD_MAX))
         if self._is_late(stepped_at):
-            return _too_late(effect)
+            return too_late(effect)
         seed = prompt.seed(told)
         answer = await self._world.businesses.assistant(key.business_id).ensure(seed)
         if isinstance(answer, NoAnswer):
-            return AnswerFailed(effect.turn_id, effect.attempt, answer.failure, answer.reason)
+            return failed(effect.turn_id, effect.attempt, answer)
         return ConversationEnsured(effect.turn_id, effect.attempt, answer)
 
     async def _ask(self, key: ConversationKey, effect: Ask, stepped_at: float) -> Event:
@@ -206,12 +216,31 @@ class Performer:
         if effect.ai_conversation is None:
             told = await self._patiently(lambda: journal.told(key, LOCAL_THREAD_MAX))
         if self._is_late(stepped_at):
-            return _too_late(effect)
+            return too_late(effect)
         question = prompt.build(turn, effect.messages, effect.missed, effect.timezone, told)
         assistant = self._world.businesses.assistant(key.business_id)
         answer = await assistant.answer(effect.ai_conversation, question)
         if not isinstance(answer, Answer):
-            return AnswerFailed(turn.id, turn.attempt, answer.failure, answer.reason)
+            return failed(turn.id, turn.attempt, answer)
+        return await self._answered(turn, answer, asked)
+
+    async def _reconcile(self, key: ConversationKey, effect: Ask) -> Event:
+        """Look for the answer to what was asked; the prompt is the one that was asked with."""
+        turn = effect.turn
+        asked = self._world.clock.monotonic()
+        assert effect.ai_conversation is not None
+        told = await self._patiently(lambda: self._world.journal.told(key, THREAD_MAX))
+        question = prompt.build(turn, effect.messages, effect.missed, effect.timezone, told)
+        assistant = self._world.businesses.assistant(key.business_id)
+        found = await assistant.reconcile(effect.ai_conversation, question)
+        if isinstance(found, Answer):
+            return await self._answered(turn, found, asked)
+        if isinstance(found, Finding):
+            return Reconciled(turn.id, turn.attempt, found)
+        return failed(turn.id, turn.attempt, found)
+
+    async def _answered(self, turn: Turn, answer: Answer, asked: float) -> Event:
+        journal = self._world.journal
         texts = prompt.split_reply(answer.text)
         ids = await self._patiently(lambda: journal.reserve(len(texts)))
         seconds = self._world.clock.monotonic() - asked
@@ -226,7 +255,7 @@ class Performer:
 
     async def _send(self, key: ConversationKey, effect: Send, stepped_at: float) -> Event:
         if self._is_late(stepped_at):
-            return _too_late(effect)
+            return too_late(effect)
         part = effect.part
         channel = self._world.businesses.channel(key.business_id, effect.channel_id)
         outcome = await channel.send(effect.address, part.text, part.correlation_id)
@@ -234,7 +263,13 @@ class Performer:
             return SendAccepted(
                 part.message_id, part.attempt, self._world.clock.now(), outcome.keys
             )
-        return SendFailed(part.message_id, part.attempt, outcome.failure, outcome.reason)
+        return SendFailed(
+            part.message_id,
+            part.attempt,
+            outcome.failure,
+            outcome.reason,
+            outcome.retry_after_seconds,
+        )
 
     async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read from the store, however long it is away: nothing can be committed without it."""
@@ -243,56 +278,3 @@ class Performer:
                 return await read()
             except StoreUnavailableError:
                 await sleep(self._world.clock, STORE_RETRY_SECONDS)
-
-
-def _too_late(effect: Effect) -> Event:
-    """The answer to an effect that waited too long: it never left, so it may be tried again."""
-    match effect:
-        case Ask(turn=turn):
-            failure = AnswerFailure.TRANSIENT
-            return AnswerFailed(turn.id, turn.attempt, failure, "start_too_late")
-        case EnsureConversation():
-            failure = AnswerFailure.TRANSIENT
-            return AnswerFailed(effect.turn_id, effect.attempt, failure, "start_too_late")
-        case Send(part=part):
-            return SendFailed(part.message_id, part.attempt, SendFailure.NOT_SENT, "start_too_late")
-        case _:
-            raise AssertionError("only what leaves the house can be too late")
-
-
-def _broken(effect: Effect, now: datetime) -> Event:
-    """The answer to an effect that failed as nobody foresaw: it may have left."""
-    match effect:
-        case Recall():
-            nothing = RecallStatus.FAILED
-            return HistoryRecalled(effect.turn_id, effect.attempt, nothing, now, reason="broken")
-        case EnsureConversation():
-            failure = AnswerFailure.UNKNOWN
-            return AnswerFailed(effect.turn_id, effect.attempt, failure, "broken")
-        case Ask(turn=turn):
-            return AnswerFailed(turn.id, turn.attempt, AnswerFailure.UNKNOWN, "broken")
-        case Send(part=part):
-            return SendFailed(part.message_id, part.attempt, SendFailure.UNKNOWN, "broken")
-        case _:
-            raise AssertionError("alarms are set, not run")
-
-
-def _word(event: Event) -> str:
-    """Return how an effect ended, in one word for the probe."""
-    match event:
-        case HistoryRecalled(status=RecallStatus.COMPLETE, items=items):
-            return "ok" if items else "empty"
-        case HistoryRecalled(status=status, reason=reason):
-            return reason or status.value
-        case Answered(parts=parts):
-            return "ok" if parts else "silent"
-        case AnswerFailed(failure=AnswerFailure.CONVERSATION_UNUSABLE, reason=reason):
-            return reason
-        case AnswerFailed(failure=failure):
-            return failure.value
-        case SendAccepted():
-            return "accepted"
-        case SendFailed(failure=refusal):
-            return refusal.value
-        case _:
-            return "ok"

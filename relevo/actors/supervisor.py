@@ -194,7 +194,7 @@ class Supervisor:
         for number, (key, count) in enumerate(found.items(), start=1):
             customer = self._customers.get(key)
             if customer is None or not customer.expects(count):
-                self.look(key)
+                self._look_now(key)
             if number % STRIDE == 0:
                 await asyncio.sleep(0)
 

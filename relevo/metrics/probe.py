@@ -11,7 +11,7 @@ from typing import assert_never
 from prometheus_client import Histogram
 from structlog.typing import FilteringBoundLogger
 
-from relevo.effects import Ask, Effect, EnsureConversation, Recall, Send, WakeAt
+from relevo.effects import Ask, Effect, EnsureConversation, Recall, Reconcile, Send, WakeAt
 from relevo.events import AnswerFailure
 from relevo.messages import InboundMessage
 from relevo.metrics.contract import OTHER
@@ -121,6 +121,8 @@ class MeteringProbe:
                 count.assistant_requests[_assistant_word(outcome)].inc()
                 self._observe(count.assistant_request_seconds, seconds)
                 self._came_back(effect.turn.id, outcome)
+            case Reconcile():
+                count.assistant_reconciliations[outcome].inc()
             case EnsureConversation():
                 count.assistant_in_flight.dec()
                 count.assistant_conversations[_assistant_word(outcome)].inc()

@@ -21,6 +21,7 @@ from relevo.store.pools import connected
 from relevo.store.reading import read_rows
 from relevo.store.rows import (
     conversation_row,
+    fallback_row,
     message_from,
     part_row,
     recalled_row,
@@ -62,6 +63,7 @@ class PostgresJournal:
         self._sql = statements("journal")
         self._load = statements("load")
         self._sweep = statements("sweep")
+        self._outbound = statements("outbound")
         self._groups: dict[str, GroupCommit[Writes, bool]] = {}
         self._reserved: deque[int] = deque()
 
@@ -194,8 +196,16 @@ class PostgresJournal:
         parts = [part_row(business_id, part) for w in winners for part in w.parts]
         if parts:
             await connection.execute(self._sql["put_parts"], _json(parts))
+        await self._put_ends(connection, business_id, winners)
+
+    async def _put_ends(
+        self, connection: "Connection", business_id: str, winners: Sequence[Writes]
+    ) -> None:
+        """Write what comes of turns that failed, and of those that made up for it."""
         if letters := _letters(winners, self._clock.now()):
             await connection.execute(self._sql["bury"], business_id, _json(letters))
+        if sends := [fallback_row(w, self._clock.now()) for w in winners if w.fallback_text]:
+            await connection.fetch(self._outbound["put_waiting"], business_id, _json(sends))
         if closed := [_id(w) for w in winners if w.supersedes]:
             await connection.execute(self._sql["supersede"], business_id, closed, self._clock.now())
 

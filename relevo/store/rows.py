@@ -221,6 +221,24 @@ def reply_row(key: ConversationKey, part: Part, turn: Turn) -> Columns:
     }
 
 
+def fallback_row(writes: Writes, now: datetime) -> Columns:
+    """Write what the customer of a failed turn is told: a message of ours that is due."""
+    turn = writes.turn
+    assert turn is not None
+    return {
+        "conversation_id": writes.conversation.key.conversation_id,
+        "channel_id": turn.channel_id,
+        "address_kind": turn.address.kind,
+        "address_value": turn.address.value,
+        "author": Author.AUTOMATION,
+        "kind": "text",
+        "body": writes.fallback_text,
+        "source": Source.TURN,
+        "state": Untold.DUE,
+        "at": now,
+    }
+
+
 def _message_row(key: ConversationKey, message: Message) -> Columns:
     return {
         "id": message.id,

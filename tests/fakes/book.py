@@ -24,7 +24,7 @@ from relevo.messages import (
 )
 from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Stage, Turn
 from relevo.writes import Absorbed, Rows, Writes
-from tests.fakes.thread import Thread
+from tests.fakes.thread import Thread, reply
 
 BUSINESS = "hotel"
 CHANNEL = "hotel-line"
@@ -32,6 +32,7 @@ CHANNEL = "hotel-line"
 WITNESS_WITHIN = timedelta(seconds=120)
 
 FORBIDS_A_REPLY = frozenset({Author.AGENT, Author.UNKNOWN})
+WANTS_A_TURN = frozenset({Untold.UNREAD, Untold.ASKED, Untold.DUE})
 WAITS_TO_BE_TOLD = frozenset(Author) - {Author.SYSTEM}
 SAID = frozenset({Author.CUSTOMER, Author.AGENT, Author.AUTOMATION, Author.ASSISTANT})
 MAY_HAVE_LEFT = frozenset({PartState.ACCEPTED, PartState.UNKNOWN, PartState.SENDING})
@@ -86,6 +87,33 @@ class Book:
             self._keys.setdefault(name, known)
         return key
 
+    def put_waiting(
+        self,
+        key: ConversationKey,
+        says: tuple[Author, str, Untold],
+        now: datetime | None,
+        source: Source = Source.SCHEDULE,
+    ) -> int:
+        """Keep a message of our own making that waits, where the customer wrote last."""
+        assert now is not None
+        author, body, untold = says
+        thread = self._threads[key]
+        message_id = next(self._message_ids)
+        newest = max((m for m in thread.messages.values() if m.inbound), key=lambda m: m.order)
+        thread.messages[message_id] = Message(
+            id=message_id,
+            author=author,
+            kind="request" if author is Author.SYSTEM else "text",
+            body=body,
+            event_at=now,
+            received_at=now,
+            source=source,
+            channel_id=newest.channel_id,
+            address=newest.address,
+        )
+        thread.untold[message_id] = untold
+        return message_id
+
     def rows(self, key: ConversationKey) -> Rows:
         """Read a whole conversation."""
         thread = self._threads[key]
@@ -117,7 +145,7 @@ class Book:
             new_contact=thread.conversation.new_contact,
         )
         self._write_messages(thread, writes)
-        _write_untold(thread, writes)
+        thread.write_untold(writes)
         for pair in writes.absorbed:
             self._absorb(thread, pair)
         _write_turn(thread, writes)
@@ -152,7 +180,7 @@ class Book:
         counted = {}
         for key, thread in self._threads.items():
             count = sum(
-                state is Untold.UNREAD
+                state in WANTS_A_TURN
                 and (received_after is None or thread.messages[i].received_at > received_after)
                 for i, state in thread.untold.items()
             )
@@ -233,10 +261,14 @@ class Book:
             thread.messages[message.id] = replace(message, keys=(), untold=None)
             if message.inbound:
                 thread.fates[message.id] = Fate.CONTEXT
+        if writes.fallback_text:
+            assert writes.turn is not None
+            says = (Author.AUTOMATION, writes.fallback_text, Untold.DUE)
+            self.put_waiting(writes.conversation.key, says, writes.turn.ended_at, Source.TURN)
         if writes.answers:
             assert writes.turn is not None
             for part in writes.parts:
-                thread.messages[part.message_id] = _reply(part, writes.turn)
+                thread.messages[part.message_id] = reply(part, writes.turn)
                 name = (writes.turn.channel_id, correlation_key(part.correlation_id))
                 self._keys[name] = part.message_id
         channel_id = writes.turn.channel_id if writes.turn is not None else ""
@@ -271,15 +303,6 @@ def _revive(thread: Thread, message_id: int, received_at: datetime) -> None:
         thread.raise_version()
 
 
-def _write_untold(thread: Thread, writes: Writes) -> None:
-    recalled = ((m.id, m.untold) for m in writes.recalled if m.untold is not None)
-    thread.untold.update(recalled)
-    thread.untold.update(writes.untold)
-    for message_id in writes.told:
-        thread.untold.pop(message_id, None)
-    thread.fates.update(writes.fates)
-
-
 def _write_turn(thread: Thread, writes: Writes) -> None:
     if writes.turn is not None:
         thread.turns[writes.turn.id] = writes.turn
@@ -293,20 +316,6 @@ def _write_turn(thread: Thread, writes: Writes) -> None:
         thread.superseded.update(thread.dead_letters)
     if writes.dead_letter is not None:
         thread.dead_letters[writes.dead_letter.turn_id] = writes.dead_letter
-
-
-def _reply(part: Part, turn: Turn) -> Message:
-    return Message(
-        id=part.message_id,
-        author=Author.ASSISTANT,
-        kind="text",
-        body=part.text,
-        event_at=part.created_at,
-        received_at=part.created_at,
-        source=Source.TURN,
-        channel_id=turn.channel_id,
-        address=turn.address,
-    )
 
 
 def _near(row: Message, waiting: Message) -> bool:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from relevo.messages import Fate, Message, Untold
+from relevo.messages import Author, Fate, Message, Source, Untold
 from relevo.turns import PARTS_TERMINAL, Conversation, Part, Stage, Turn
-from relevo.writes import DeadLetter
+from relevo.writes import DeadLetter, Writes
 
 
 @dataclass(slots=True)
@@ -37,6 +37,29 @@ class Thread:
         self.echoed.add(message_id)
         self.raise_version()
 
+    def write_untold(self, writes: Writes) -> None:
+        """Note what waits from now on, what does not any more, and the fates that go with it."""
+        self.untold.update((m.id, m.untold) for m in writes.recalled if m.untold is not None)
+        self.untold.update(writes.untold)
+        for message_id in writes.told:
+            self.untold.pop(message_id, None)
+        self.fates.update(writes.fates)
+
     def raise_version(self) -> None:
         """Have memory notice: what it decided on is not all any more."""
         self.conversation = replace(self.conversation, version=self.conversation.version + 1)
+
+
+def reply(part: Part, turn: Turn) -> Message:
+    """Make the message that a part of a reply is."""
+    return Message(
+        id=part.message_id,
+        author=Author.ASSISTANT,
+        kind="text",
+        body=part.text,
+        event_at=part.created_at,
+        received_at=part.created_at,
+        source=Source.TURN,
+        channel_id=turn.channel_id,
+        address=turn.address,
+    )

@@ -1,0 +1,61 @@
+"""Sends that answer nobody: scheduled ones, and what is said when a turn has failed.
+
+They take the same way as replies, one at a time and in order, so that nothing overtakes. Each is a
+turn of its own, with the purpose `send` and without messages of the customer. It moves no mark
+(rule 0), forgets nothing, and once it has left the AI is told of it as of any automation.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from relevo.answering import WINDOW, correlation_id
+from relevo.ending import later
+from relevo.messages import Untold, correlation_key
+from relevo.sending import Decision, go_on
+from relevo.states import Gathering, Idle, Sending, due
+from relevo.turns import Part, Purpose, Stage, Turn, Verdict
+from relevo.writes import Writes
+
+
+def begin(state: Idle | Gathering, now: datetime) -> Decision:
+    """Take the oldest of what is due, and have it on its way with this very commit.
+
+    Where the window for free text has closed, it ends as refused instead.
+    """
+    conversation, message = state.conversation, due(state.untold)[0]
+    turn = Turn(
+        id=message.id,
+        stage=Stage.SENDING,
+        purpose=Purpose.SEND,
+        channel_id=message.channel_id,
+        address=message.address,
+        opened_at=message.received_at,
+        closed_at=now,
+        previous_customer_at=conversation.marks.last_customer_at,
+        previous_assistant_at=conversation.marks.last_assistant_at,
+        verdict=Verdict.NONE,
+        silence_seconds=None,
+        threshold_seconds=state.rules.gap_seconds,
+        message_ids=(),
+        newest_at=message.received_at,
+    )
+    wrote = [m.event_at for m in state.untold if m.inbound]
+    wrote_at = later(conversation.marks.last_customer_at, max(wrote, default=None))
+    part = Part(
+        message_id=message.id,
+        turn_id=turn.id,
+        number=1,
+        text=message.body,
+        correlation_id=correlation_id(conversation, turn, 1),
+        created_at=now,
+        # Who never wrote to us has no window that could be known: the provider decides.
+        window_ends_at=wrote_at + WINDOW if wrote_at is not None else None,
+    )
+    told = tuple(replace(m, untold=Untold.CONTEXT) if m is message else m for m in state.untold)
+    writes = Writes(
+        conversation,
+        turn,
+        untold=((message.id, Untold.CONTEXT),),
+        keys=((message.id, correlation_key(part.correlation_id)),),
+    )
+    return go_on(Sending(state.rules, conversation, told, turn, (part,), ()), writes, now)

@@ -1,0 +1,139 @@
+"""Sends that answer nobody: scheduled ones, and what is said when a turn has failed."""
+
+from datetime import timedelta
+
+import pytest
+
+from relevo.effects import Send
+from relevo.events import SendFailure
+from relevo.messages import Author
+from relevo.states import Answering, Gathering, Idle, Sending
+from relevo.turns import RecallStatus, Rules
+from tests.script import Script, at, item
+
+
+def met(rules: Rules | None = None) -> Script:
+    """A customer has written, and been answered at 10:00:35."""
+    story = Script(rules)
+    story.customer("Hola")
+    return story.wait(35).answers("Hola!").accepted().expect(state=Idle)
+
+
+def reminded() -> Script:
+    return met().clock("10:30:00").queue("Recordatorio").expect(state=Idle, wakes="10:30:00")
+
+
+def test_a_send_of_ours_leaves_at_once_and_moves_no_mark() -> None:
+    story = reminded()
+    marks = story.conversation.marks
+    story.woken().expect(state=Sending, sends="Recordatorio", effects=["Send", "WakeAt"])
+    story.clock("10:30:02").accepted("wamid.7")
+    story.expect(
+        state=Idle,
+        outcome="sent",
+        untold={"Recordatorio": "context"},
+        parts=["accepted", "accepted"],
+        fates={"Hola": "answered"},
+        dead_letters=[],
+    )
+    assert story.conversation.marks == marks
+    assert story.state.untold[0].event_at == at("10:30:02")
+
+
+def test_the_ai_is_told_of_it_with_the_next_turn() -> None:
+    story = reminded().woken().accepted().clock("10:31:00")
+    story.customer("Gracias")
+    story.wait(35).recalled()
+    story.expect(state=Answering, missed=[("automation", "Recordatorio")])
+
+
+def test_an_ai_conversation_lives_through_it() -> None:
+    story = Script(Rules(ai_conversations=True)).remembers(ai_conversation="conv_1")
+    story.customer("Hola")
+    story.wait(35).answers("Hola!").accepted().queue("Recordatorio").woken().accepted()
+    story.expect(outcome="sent", ai_conversation="conv_1")
+
+
+def test_it_waits_for_the_turn_that_is_open_and_not_for_a_burst_that_grows() -> None:
+    story = Script()
+    story.customer("Hola")
+    story.wait(35).queue("Recordatorio").expect(state=Answering, asked=["Hola"])
+    story.customer("Alo?")
+    story.answers("Hola!").accepted().expect(state=Gathering, wakes="10:00:35")
+    story.woken().expect(state=Sending, sends="Recordatorio")
+    story.accepted().expect(state=Gathering, wakes="10:01:10")
+
+
+def test_a_colleagues_message_does_not_stop_it() -> None:
+    story = reminded()
+    story.clock("10:30:01").agent("Le esperamos")
+    story.woken().expect(state=Sending)
+    story.clock("10:30:03").agent("Hasta luego")
+    story.refused(SendFailure.NOT_SENT).woken().expect(sends="Recordatorio")
+    story.accepted().expect(outcome="sent")
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "letters"),
+    [
+        (SendFailure.REJECTED, "failed", [("sending", "http_400")]),
+        (SendFailure.STOPPED, "failed", [("sending", "http_400")]),
+        (SendFailure.REFUSED, "refused", []),
+    ],
+)
+def test_what_never_left_is_told_to_nobody(
+    failure: SendFailure, outcome: str, letters: list[tuple[str, str]]
+) -> None:
+    story = reminded().woken().refused(failure)
+    story.expect(state=Idle, outcome=outcome, untold={}, dead_letters=letters)
+
+
+def test_it_does_not_leave_when_the_window_for_free_text_is_closed() -> None:
+    story = met()
+    story.now += timedelta(hours=24)
+    story.queue("Recordatorio").woken()
+    story.expect(state=Idle, outcome="refused", reason="window_closed", untold={})
+
+
+def test_the_window_is_counted_from_the_customers_newest_message() -> None:
+    story = met()
+    story.now += timedelta(hours=23)
+    story.hold("23:59:59")
+    story.trace.clear()
+    story.customer("Sigue la reserva?")
+    story.now += timedelta(hours=2)
+    story.queue("Recordatorio").woken().expect(state=Sending, sends="Recordatorio")
+
+
+def test_who_never_wrote_has_no_window_that_we_could_know() -> None:
+    story = Script().remembers(marks=Script(stranger=True).conversation.marks)
+    story.customer("Hola", kind="reaction")
+    story.queue("Bienvenido").woken().expect(state=Sending, sends="Bienvenido")
+    assert story.wanted(Send).part.window_ends_at is None
+
+
+def test_one_in_doubt_is_looked_for_and_found() -> None:
+    story = reminded().woken().refused(SendFailure.UNKNOWN, "timeout")
+    story.expect(state=Sending, effects=["Recall", "WakeAt"])
+    story.recalled(item("10:30:01", Author.AUTOMATION, "Recordatorio", "h7"))
+    story.expect(state=Idle, outcome="sent", untold={"Recordatorio": "context"})
+
+
+def test_one_in_doubt_is_sent_again_once() -> None:
+    story = reminded().woken().refused(SendFailure.UNKNOWN, "timeout")
+    story.recalled().clock("10:30:20").woken().recalled()
+    story.expect(state=Sending, sends="Recordatorio", effects=["Send", "WakeAt"])
+    story.accepted().expect(outcome="sent", untold={"Recordatorio": "context"})
+
+
+def test_two_leave_one_after_the_other() -> None:
+    story = met().queue("uno").queue("dos").woken().expect(sends="uno")
+    story.accepted().expect(state=Idle).woken().expect(sends="dos")
+    story.accepted().expect(turns=["answered", "sent", "sent"])
+
+
+def test_a_crash_in_the_middle_leaves_it_in_doubt() -> None:
+    story = reminded().woken().restarts()
+    story.expect(state=Sending, effects=["Recall", "WakeAt"])
+    story.recalled(status=RecallStatus.UNAVAILABLE)
+    story.expect(state=Sending, parts=["accepted", "unknown"])
