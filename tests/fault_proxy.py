@@ -113,7 +113,8 @@ class FaultProxy:
         self._server.close()
         await self._tasks.cancel()
         await self._server.wait_closed()
-        assert not self.failures
+        if self.failures:
+            raise self.failures[0]
 
     @property
     def port(self) -> int:
@@ -224,7 +225,7 @@ def _close(writer: asyncio.StreamWriter, *, resets: bool) -> None:
         writer.close()
         return
     raw: socket.socket = writer.get_extra_info("socket")
-    if raw.family != socket.AF_UNIX:
+    if raw.fileno() != -1 and raw.family != socket.AF_UNIX:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
     writer.transport.abort()
 
