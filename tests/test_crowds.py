@@ -1,6 +1,7 @@
 """Whoever has too much unread is turned away until it is less, on real rows, and nobody else."""
 
 import logging
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -19,6 +20,7 @@ from relevo.messages import (
 from relevo.store.crowds import Crowds
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.means import Means
+from relevo.store.sql import statements
 from tests.store_rig import BUSINESS, LINE, NOON, PHONE, Desk, bsuid, desk, phone, said
 
 pytestmark = pytest.mark.postgres
@@ -149,3 +151,35 @@ async def test_whoever_is_turned_away_is_named_once_and_without_an_address(
     [line] = caplog.messages
     assert line.startswith(f"crowded: conversation {key.conversation_id} of {BUSINESS} has more")
     assert PHONE.lstrip("+") not in line
+
+
+async def test_a_flood_is_read_without_comparing_all_its_messages_with_one_another(
+    store: Desk,
+) -> None:
+    key = await fill(store, 1)
+    await store.rows(FLOOD, 3000)
+    async with store.pools.tenant(BUSINESS) as connection:
+        plan = await connection.fetch(
+            f"EXPLAIN (ANALYZE, TIMING OFF) {statements('load')['witnesses']}",
+            BUSINESS,
+            [key.conversation_id],
+        )
+    lines = [row[0] for row in plan]
+    discarded = [int(found[1]) for line in lines if (found := DISCARDED.search(line))]
+    assert sum(discarded) < 3000, "\n".join(lines)
+
+
+DISCARDED = re.compile(r"Rows Removed by \w*\s*Filter: (\d+)")
+
+FLOOD = """
+WITH flood AS (
+    INSERT INTO message (business_id, id, conversation_id, channel_id, address_kind,
+        address_value, author, kind, body, source, event_at, received_at, fate)
+    SELECT business_id, nextval('message_id'), conversation_id, channel_id, address_kind,
+        address_value, author, kind, 'Hola ' || n, source, event_at, received_at, fate
+    FROM message, generate_series(1, $1::int) AS n
+    RETURNING *
+)
+INSERT INTO untold (business_id, conversation_id, message_id, state, received_at)
+SELECT business_id, conversation_id, id, 'unread', received_at FROM flood
+"""

@@ -6,6 +6,7 @@ UPDATE turn SET stage = 'answering' WHERE stage = 'reconciling';
 UPDATE turn SET outcome = 'answered' WHERE outcome = 'sent';
 UPDATE dead_letter SET closed_as = 'superseded' WHERE closed_as IN ('retried', 'dropped');
 
+DROP INDEX message_witness;
 DROP TABLE early_status;
 REVOKE UPDATE (replayed_at) ON quarantine FROM relevo_app;
 ALTER TABLE quarantine DROP COLUMN replayed_at;

@@ -16,6 +16,10 @@ ALTER TABLE untold DROP CONSTRAINT untold_state_check,
 DROP INDEX untold_unread;
 CREATE INDEX untold_unread ON untold (received_at) WHERE state IN ('unread', 'asked', 'due');
 
+-- Witnesses are never webhook's rows, of which a customer who floods has thousands within minutes.
+CREATE INDEX message_witness ON message (business_id, conversation_id, event_at)
+    WHERE source <> 'webhook';
+
 ALTER TABLE turn DROP CONSTRAINT turn_stage_check,
     ADD CONSTRAINT turn_stage_check CHECK (stage IN
         ('recalling', 'ensuring', 'answering', 'reconciling', 'sending', 'ended')),
