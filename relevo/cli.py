@@ -55,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Answers WhatsApp customers with an AI that knows what the humans said.",
         epilog="Exit codes: 0 well; 1 a command did its work and what it found is not well (audit: "
         "something is missing; why: nobody is known; demo: the AI did not know; retry, drop, "
-        "replay, answer: there is nothing, or it is refused; import: something was refused; doctor: "
-        "something was found); 2 it cannot be done, and one line says why.",
+        "replay, answer: there is nothing, or it is refused; import: something was refused; "
+        "doctor: something was found); 2 it cannot be done, and one line says why.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"relevo {__version__}")
