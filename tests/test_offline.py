@@ -1,7 +1,7 @@
 """The offline assistant says what it was told."""
 
 from relevo.actors.ports import Assistant
-from relevo.events import AnswerFailure
+from relevo.events import AnswerFailure, Finding
 from relevo.offline import MODEL, OfflineAssistant
 from relevo.outcomes import Answer, NoAnswer, Prompt
 
@@ -56,3 +56,7 @@ async def test_it_keeps_no_conversation() -> None:
     ensured = await ASSISTANT.ensure(Prompt(items=()))
 
     assert ensured == NoAnswer(AnswerFailure.PERMANENT, "keeps_no_conversation")
+
+
+async def test_it_stores_nothing_that_could_be_found_again() -> None:
+    assert await ASSISTANT.reconcile("conv_1", Prompt(items=())) is Finding.NOT_STORED

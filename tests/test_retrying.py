@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from relevo.effects import Ask, EnsureConversation, WakeAt
-from relevo.events import AnswerFailure, Finding
+from relevo.events import AnswerFailure, Finding, Reconciled
 from relevo.states import Answering, Ensuring, Idle, Recalling, Reconciling, Sending
 from relevo.turns import Rules
 from tests.script import Script
@@ -275,3 +275,10 @@ def test_the_customer_of_a_failed_turn_is_told_once() -> None:
     story.clock("10:03:00").customer("Alo?")
     story.wait(35).expect(asked=["Hola", "Alo?"], missed=[("automation", "Un momento, por favor")])
     story.answers("Hola!").accepted().expect(untold={}, dead_letters=[])
+
+
+def test_a_look_that_comes_too_late_changes_nothing() -> None:
+    story = asked_in_a_conversation().fails(AnswerFailure.UNKNOWN)
+    turn = story.turn
+    story.answers("Hola!").does(Reconciled(turn.id, turn.attempt, Finding.UNCLEAR))
+    story.expect(state=Sending, writes=False)
