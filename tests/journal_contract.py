@@ -5,8 +5,9 @@ A concrete module subclasses `JournalContract` and gives a fixture `stores` (`jo
 
 from tests.commit_contract import CommitContract
 from tests.ingest_contract import IngestContract
+from tests.sends_contract import SendsContract
 from tests.thread_contract import ThreadContract
 
 
-class JournalContract(IngestContract, CommitContract, ThreadContract):
+class JournalContract(IngestContract, CommitContract, SendsContract, ThreadContract):
     """All of it."""

@@ -9,7 +9,7 @@ import pytest
 from relevo.messages import Author, ConversationKey, InboundMessage, StatusUpdate, correlation_key
 from relevo.store.embedded import DatabaseUrls
 from relevo.turns import PARTS_TERMINAL, Part, PartState
-from relevo.writes import Writes
+from relevo.writes import Absorbed, Writes
 from tests.journal_rows import after, loaded, replying, written
 from tests.store_rig import BUSINESS, Desk, PostgresStores, deadlocks, desk, phone, said
 
@@ -53,6 +53,19 @@ async def test_an_echo_that_is_heard_leaves_a_higher_status(store: Desk) -> None
     part = await doubting(store, PartState.SENDING)
     await store.deliver(StatusUpdate((correlation_key(part.correlation_id),), "read"))
     await store.deliver(echo(part))
+    assert await status_of(store, part) == "read"
+
+
+async def test_a_reply_has_the_status_of_the_echo_that_was_taken_for_it(store: Desk) -> None:
+    part = await doubting(store, PartState.ACCEPTED)
+    stores = PostgresStores(store)
+    key = await stores.deliver(phone(1)[0].value, said(part.text, "s1", author=Author.AGENT))
+    await store.deliver(StatusUpdate(("s1",), "read"))
+    (echoed,) = (await loaded(stores, key)).untold
+    pair = Absorbed(echoed.id, part.message_id, by_webhook=True)
+    await written(stores, key, absorbed=(pair,))
+    assert await status_of(store, part) == "read"
+    await store.deliver(StatusUpdate(("s1",), "delivered"))
     assert await status_of(store, part) == "read"
 
 

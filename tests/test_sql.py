@@ -71,7 +71,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("journal", "insert_messages"): (BUSINESS, ROW),
     ("journal", "learn_keys"): (BUSINESS, ROW),
     ("journal", "move_keys"): (BUSINESS, ROW),
-    ("journal", "mark_seen"): (BUSINESS, IDS),
+    ("journal", "mark_seen"): (BUSINESS, ROW),
     ("journal", "put_untold"): (BUSINESS, ROW),
     ("journal", "forget_untold"): (BUSINESS, ROW),
     ("journal", "delete_messages"): (BUSINESS, IDS),

@@ -186,9 +186,14 @@ class PostgresJournal:
             if rows:
                 await connection.execute(self._sql[name], business_id, _json(rows))
         gone = [pair.duplicate for w in winners for pair in w.absorbed]
-        seen = [pair.kept for w in winners for pair in w.absorbed if pair.by_webhook]
+        seen = [
+            {"duplicate": pair.duplicate, "kept": pair.kept}
+            for w in winners
+            for pair in w.absorbed
+            if pair.by_webhook
+        ]
         if gone:
-            await connection.execute(self._sql["mark_seen"], business_id, seen)
+            await connection.execute(self._sql["mark_seen"], business_id, _json(seen))
             await connection.execute(self._sql["delete_messages"], business_id, gone)
         turns = [turn_row(w, self._incarnation()) for w in winners if w.turn is not None]
         if turns:

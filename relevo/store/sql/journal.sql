@@ -59,9 +59,25 @@ FROM jsonb_to_recordset($2::jsonb) AS t (duplicate bigint, kept bigint)
 WHERE k.business_id = $1::text AND k.message_id = t.duplicate;
 
 -- name: mark_seen
--- A kept row whose duplicate came by webhook has been seen by one too.
-UPDATE message AS m SET source = CASE WHEN m.source = 'history' THEN 'webhook' ELSE m.source END
-WHERE m.business_id = $1::text AND m.id = ANY ($2::bigint[]);
+-- A kept row whose duplicate came by webhook has been seen by one too, and has its status if that
+-- says more. Locked in the order in which statuses lock, which come for the same rows.
+WITH pair AS (
+    SELECT t.kept, d.status
+    FROM jsonb_to_recordset($2::jsonb) AS t (duplicate bigint, kept bigint)
+        JOIN message AS d ON d.business_id = $1::text AND d.id = t.duplicate
+), locked AS (
+    SELECT m.id FROM message AS m
+    WHERE m.business_id = $1::text AND m.id IN (SELECT kept FROM pair)
+    ORDER BY m.business_id, m.id
+    FOR NO KEY UPDATE
+)
+UPDATE message AS m
+SET source = CASE WHEN m.source = 'history' THEN 'webhook' ELSE m.source END,
+    status = CASE WHEN array_position(ARRAY['', 'sent', 'delivered', 'read', 'failed'], m.status)
+            < array_position(ARRAY['', 'sent', 'delivered', 'read', 'failed'], pair.status)
+        THEN pair.status ELSE m.status END
+FROM pair JOIN locked ON locked.id = pair.kept
+WHERE m.business_id = $1::text AND m.id = pair.kept;
 
 -- name: forget_untold
 DELETE FROM untold AS u
