@@ -293,7 +293,7 @@ class Relevo:
                 turns_waiting=lambda: supervisor.gate.waiting,
                 inbox_deliveries=lambda: admission.inbox.waiting,
                 inbox_bytes=lambda: admission.inbox.waiting_bytes,
-                customers_crowded=lambda: len(admission.crowds),
+                customers_crowded=lambda: admission.crowds.customers,
                 memory_bound_bytes=lambda: admission.memory.bound,
                 memory_short=lambda: admission.memory.short,
                 tasks=lambda: len(self._tasks),

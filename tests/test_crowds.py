@@ -63,7 +63,7 @@ async def test_a_customer_with_too_much_unread_is_turned_away_under_every_addres
     await fill(store, UNREAD_MAX + 1)
     assert not crowds.turns_away(brings(said("Hola")))
     await sweep(store, crowds)
-    assert len(crowds) == 1
+    assert crowds.customers == 1
     assert crowds.turns_away(brings(said("Hola")))
     assert crowds.turns_away(brings(said("Hola", addresses=(Address("phone", "7000 0001"),))))
     assert crowds.turns_away(brings(said("Hola", addresses=(bsuid("US.1"),))))
@@ -75,7 +75,7 @@ async def test_nobody_else_is_turned_away(store: Desk, crowds: Crowds) -> None:
     for number in range(UNREAD_MAX):
         await store.deliver(said(f"other {number}", addresses=phone(2)), after_seconds=1)
     await sweep(store, crowds)
-    assert len(crowds) == 1
+    assert crowds.customers == 1
     assert not crowds.turns_away(brings(said("Hola", addresses=phone(2))))
     assert not crowds.turns_away(brings(said("Hola", addresses=(bsuid("US.1"),)), line="other"))
     assert not crowds.turns_away(brings(said("Hola"), business="bakery"))
@@ -106,7 +106,7 @@ async def test_who_was_turned_away_is_let_in_again_once_enough_was_read(
     assert crowds.turns_away(brings(said("Hola")))
     await store.rows(f"UPDATE untold SET state = 'context' WHERE message_id = {one}")
     await sweep(store, crowds)
-    assert len(crowds) == 0
+    assert crowds.customers == 0
     assert not crowds.turns_away(brings(said("Hola")))
 
 
@@ -116,10 +116,10 @@ async def test_rows_count_however_old_they_are_once_somebody_looks(
     await fill(store, UNREAD_MAX + 1)
     await store.rows("UPDATE untold SET received_at = received_at - interval '1 day'")
     await sweep(store, crowds)
-    assert len(crowds) == 0, "a sweep sees the last minutes only"
+    assert crowds.customers == 0, "a sweep sees the last minutes only"
     await crowds.keep_up()
     await sweep(store, crowds)
-    assert len(crowds) == 1
+    assert crowds.customers == 1
 
 
 async def test_while_nobody_has_too_much_nothing_is_asked(store: Desk, crowds: Crowds) -> None:

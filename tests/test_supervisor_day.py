@@ -1,13 +1,12 @@
 """The supervisor's whole day: places at the AI, sweeps, the start and the end."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
-from relevo.clock import Clock
 from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey
 from tests.actors_outside import QUIET_SECONDS, closed
@@ -54,6 +53,17 @@ async def test_no_more_customers_than_bound_are_at_the_ai() -> None:
         assert seen == 5
         assert hotel.line.sent == [f"Reply {n}" for n in range(1, 6)]
         assert (hotel.supervisor.gate.inside, hotel.supervisor.gate.waiting) == (0, 0)
+
+
+async def test_a_business_has_no_more_customers_at_the_ai_than_its_own_bound() -> None:
+    async with Hotel(answering_max=5, answering_max_of={"hotel": 2}.__getitem__) as hotel:
+        hotel.ai.answering.closed = True
+        customers(hotel, 5)
+        await hotel.advance(QUIET_SECONDS)
+        assert (hotel.ai.answering.waiting, hotel.supervisor.gate.waiting) == (2, 3)
+        hotel.ai.answering.open()
+        await hotel.advance(1)
+        assert len(hotel.line.sent) == 5
 
 
 async def test_rows_that_come_before_the_bell_take_nobodys_place_away() -> None:
@@ -223,52 +233,6 @@ async def test_sweeps_go_on_after_the_store_was_away_and_after_a_bug() -> None:
         hotel.outside.says("Hola")
         await hotel.advance(3 + QUIET_SECONDS)
         assert hotel.line.sent == ["Reply 1"]
-
-
-class Tidying:
-    """Chores that say when they were seen to."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.counted: list[Mapping[ConversationKey, int]] = []
-        self.kept_up_at: list[float] = []
-        self.failure: Exception | None = None
-        self._clock = clock
-
-    async def swept(self, unread: Mapping[ConversationKey, int]) -> None:
-        self.counted.append(unread)
-
-    async def keep_up(self) -> None:
-        self.kept_up_at.append(self._clock.monotonic())
-        if self.failure is not None:
-            raise self.failure
-
-
-async def test_chores_are_seen_to_after_sweeps_and_some_of_them_once_a_minute() -> None:
-    outside = Outside()
-    outside.chores = chores = Tidying(outside.clock)
-    async with sweeping(outside) as hotel:
-        key = hotel.customer("Hola")
-        hotel.customer("¿Hola?")
-        await hotel.advance(4)
-        assert chores.counted == [{key: 2}, {key: 2}]
-        assert chores.kept_up_at == []
-        await hotel.advance(126)
-        assert chores.kept_up_at == [60, 120]
-
-
-@pytest.mark.parametrize("failure", [StoreUnavailableError("away"), ValueError("a bug")])
-async def test_a_chore_that_fails_stops_no_sweep(failure: Exception) -> None:
-    outside = Outside()
-    outside.chores = chores = Tidying(outside.clock)
-    async with sweeping(outside) as hotel:
-        chores.failure = failure
-        await hotel.advance(121)
-        assert len(chores.kept_up_at) == 2
-        hotel.outside.says("Hola")
-        await hotel.advance(3 + QUIET_SECONDS)
-        assert hotel.line.sent == ["Reply 1"]
-        assert set(hotel.failures) <= {failure}
-        hotel.failures.clear()
 
 
 # The end.

@@ -72,7 +72,7 @@ class Supervisor:
         self, world: World, tasks: Tasks, bounds: Bounds, chores: Chores | None = None
     ) -> None:
         self._world = world
-        self._chores = chores or NoChores()
+        self._chores = NoChores() if chores is None else chores
         self._tasks = tasks
         self._bounds = bounds
         self._customers: dict[ConversationKey, Customer] = {}

@@ -33,7 +33,9 @@ class Crowds:
         self._crowded: frozenset[ConversationKey] = frozenset()
         self._addresses: frozenset[tuple[str, Reached]] = frozenset()
 
-    def __len__(self) -> int:
+    @property
+    def customers(self) -> int:
+        """Return how many customers are turned away."""
         return len(self._crowded)
 
     def turns_away(self, delivery: Delivery) -> bool:
