@@ -220,17 +220,18 @@ async def test_what_a_living_process_has_is_not_taken_from_it(store: Desk) -> No
 
 
 async def test_what_has_happened_since_it_was_found_is_not_undone(store: Desk) -> None:
-    await make(store, "unseen")
+    await make(store, "stranded")
     async with (
         as_owner(store.urls.owner_url) as connection,
         as_owner(store.urls.owner_url) as other,
     ):
         async with other.transaction():
             await other.execute("UPDATE conversation SET version = version + 1")
-            await other.execute("DELETE FROM untold")
+            await other.execute("UPDATE message SET fate = 'revoked'")
             mending = asyncio.gather(mend_all(connection))
             await until_somebody_waits(store)
         await mending
+    assert await store.value("SELECT fate FROM message") == "revoked"
     assert await store.version() == 1
 
 
@@ -270,6 +271,9 @@ async def mend_all(connection: Any) -> None:
 
 
 async def until_somebody_waits(store: Desk) -> None:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
     while not await store.value(waiting):
         continue

@@ -16,6 +16,7 @@ from tests.house import House
 from tests.legacy_files import GOOD, TABLE, WA_ID, sqlite_file
 from tests.store_rig import NOON, owner_rows
 from tests.storyteller import PHONE
+from tests.turn_rows import GONE
 
 pytestmark = pytest.mark.postgres
 
@@ -41,6 +42,36 @@ async def test_a_customer_whom_no_sweep_sees_is_answered_once(
         await house.rows("DELETE FROM untold")
         await house.start()
         await house.rows(left)
+        await swept(house)
+        assert house.wati.texts_to(PHONE) == []
+        assert await mended(house) == 1
+        await swept(house)
+        assert house.wati.texts_to(PHONE) == ["ok"]
+        assert await mended(house) == 0
+        assert (await house.audit()).sound
+
+
+async def test_a_turn_that_a_dead_process_left_is_taken_over_by_one_that_serves(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    async with House(database, tmp_path, NOON) as house:
+        house.ai.before_answer = lambda _body: house.hold(600)
+        message = house.wati.customer_message(PHONE, "Hola", NOON)
+        assert await house.post(message.webhook()) == 200
+        await house.advance(36)
+        await house.stop()
+        house.ai.before_answer = None
+        [turn] = await house.rows("SELECT stage FROM turn")
+        assert turn["stage"] == "answering"
+        await house.rows("UPDATE turn SET incarnation = $1", GONE)
+        for table in ("untold", "turn"):
+            await house.rows(f"CREATE TABLE kept_{table} AS SELECT * FROM {table}")
+            await house.rows(f"DELETE FROM {table}")
+        await house.start()
+        await house.advance(1200)
+        await swept(house)
+        for table in ("untold", "turn"):
+            await house.rows(f"INSERT INTO {table} SELECT * FROM kept_{table}")
         await swept(house)
         assert house.wati.texts_to(PHONE) == []
         assert await mended(house) == 1
