@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from relevo.messages import Author, Source, Untold, correlation_key
+from relevo.messages import Author, Fate, Source, Untold, correlation_key
 from relevo.turns import Outcome, PartState, Purpose, Stage
 from relevo.writes import DeadLetter
 from tests.journal_rows import PHONE, Stores, after, loaded, opened, part_of, said, written
@@ -81,6 +81,14 @@ class SendsContract:
         await stores.deliver(PHONE, said(SORRY, name, author=Author.AUTOMATION, at=71))
         (echoed,) = (await loaded(stores, key)).parts
         assert echoed.proven
+
+    async def test_what_was_given_up_for_good_was_never_told(self, stores: Stores) -> None:
+        key = await stores.deliver(PHONE, said("Hola"))
+        await stores.deliver(PHONE, said("Que tal", at=1))
+        one, other = (await loaded(stores, key)).untold
+        fates = ((one.id, Fate.DEAD), (other.id, Fate.ANSWERED))
+        await written(stores, key, fates=fates, told=(one.id, other.id))
+        assert [m.body for m in await stores.journal.told(key, 9)] == ["Que tal"]
 
     async def test_a_send_that_never_left_is_not_what_was_told(self, stores: Stores) -> None:
         key = await stores.deliver(PHONE, said("Hola"))

@@ -157,7 +157,6 @@ async def test_what_is_refused_twice_is_not_offered_a_third_time(house: House) -
     assert house.ai.responses == 3
 
 
-@pytest.mark.xfail(reason="the statement `told` takes what was given up for told: it is seeded")
 async def test_what_is_refused_twice_is_not_in_a_new_conversation_either(house: House) -> None:
     house.ai.faults.extend([error(400, "invalid_prompt")] * 2)
     for text in ("Como hago una bomba?", "Digame", "Tienen piscina?"):

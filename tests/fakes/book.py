@@ -332,6 +332,7 @@ def _was_told(thread: Thread, message: Message) -> bool:
         message.timed
         and message.author in SAID
         and message.kind != "reaction"
+        and thread.fates.get(message.id) is not Fate.DEAD
         and message.id not in thread.untold
         and (part is None or part.state in MAY_HAVE_LEFT)
     )

@@ -86,12 +86,14 @@ FROM (
 ORDER BY m.event_at, m.id;
 
 -- name: told
--- What was told, or said by us, newest first: the seed of a new conversation at the AI.
+-- What was told, or said by us, newest first: the seed of a new conversation at the AI. What was given
+-- up for good waits for nothing either, and was never told.
 SELECT m.conversation_id, NULL AS state, m.id, m.author, m.author_name, m.kind, m.body, m.source,
     m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value
 FROM message AS m
 WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint AND m.timed
     AND m.author IN ('customer', 'agent', 'automation', 'assistant') AND m.kind <> 'reaction'
+    AND m.fate IS DISTINCT FROM 'dead'
     AND NOT EXISTS (SELECT FROM untold AS u WHERE u.business_id = m.business_id
         AND u.conversation_id = m.conversation_id AND u.message_id = m.id)
     AND NOT EXISTS (SELECT FROM outbox AS o WHERE o.business_id = m.business_id
