@@ -16,10 +16,9 @@ class Admission:
     memory: Memory
     crowds: Crowds
 
-    @property
-    def overloaded(self) -> bool:
-        """Tell whether nothing more should be taken from anybody."""
-        return self.memory.short or self.inbox.full
+    def overloaded(self, business_id: str) -> bool:
+        """Tell whether nothing more of this business should be taken."""
+        return self.memory.short or self.inbox.full_for(business_id)
 
     def turns_away(self, delivery: Delivery) -> bool:
         """Tell whether it is of somebody who has too much waiting already."""

@@ -184,10 +184,10 @@ async def test_a_stored_message_is_looked_at_also_when_its_batch_fails_after_it(
 )
 async def test_so_much_may_wait_and_no_more(store: Desk, count: int, body: bytes) -> None:
     waiting = asyncio.gather(*(store.deliver(body=body) for _ in range(count)))
-    assert not store.inbox.full
-    await until(lambda: store.inbox.full)
+    assert not store.inbox.full_for(BUSINESS)
+    await until(lambda: store.inbox.full_for(BUSINESS))
     await waiting
-    assert not store.inbox.full
+    assert not store.inbox.full_for(BUSINESS)
 
 
 async def test_twenty_first_contacts_delivered_four_times_are_one_conversation(

@@ -21,8 +21,11 @@ class Box:
     """An inbox that keeps everything in memory, while there is room, and says whether there is."""
 
     kept: list[Delivery] = field(default_factory=list)
-    overloaded: bool = False
+    full_for: str = ""
     crowded: bool = False
+
+    def overloaded(self, business_id: str) -> bool:
+        return self.full_for == business_id
 
     def turns_away(self, delivery: Delivery) -> bool:
         assert delivery.channel_id == "box"
@@ -87,10 +90,10 @@ async def edge() -> AsyncIterator[Edge]:
 
 
 async def test_what_comes_while_too_much_waits_is_asked_to_come_again(edge: Edge) -> None:
-    edge.inbox.overloaded = True
+    edge.inbox.full_for = "demo"
     assert await edge.post() == (503, "5")
     assert edge.inbox.kept == []
-    edge.inbox.overloaded = False
+    edge.inbox.full_for = "bakery"
     assert await edge.post() == (200, None)
     assert [delivery.body for delivery in edge.inbox.kept] == [BODY]
     assert edge.probe.outcomes == ["overloaded", "accepted"]

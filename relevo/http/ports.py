@@ -15,9 +15,8 @@ class Inbox(Protocol):
 class Admission(Protocol):
     """Whether there is room for what comes in. Asked for every webhook: it must be cheap."""
 
-    @property
-    def overloaded(self) -> bool:
-        """Tell whether so much waits, or is in memory, that nothing more should be taken."""
+    def overloaded(self, business_id: str) -> bool:
+        """Tell whether so much waits, or is in memory, that no more of a business is taken."""
 
     def turns_away(self, delivery: Delivery) -> bool:
         """Tell whether it is of somebody who has too much waiting already."""

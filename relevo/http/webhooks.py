@@ -69,7 +69,7 @@ class Webhooks:
         body = await self._body(request, channel)
         if not isinstance(body, bytes):
             return body
-        if self._admission.overloaded:
+        if self._admission.overloaded(channel.business_id):
             return _OVERLOADED, _later("too much waits here already; nothing was stored")
         delivery = Delivery(
             channel.business_id,

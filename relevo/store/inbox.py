@@ -7,6 +7,7 @@ body goes to the quarantine.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,19 @@ WAITING_MAX = 20_000
 WAITING_BYTES_MAX = 256 * 1024 * 1024
 """Bodies that wait; with the batches under way no more than 450 MB of them are held."""
 
+BUSINESS_SHARE = 0.75
+"""Of what may wait, as one business's where there are several; the rest is left to the others."""
+
 FLIGHTS_MAX = 3
 """Batches being written while the next one is put together; a connection each."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What a business has waiting, or being written."""
+
+    deliveries: int = 0
+    bytes: int = 0
 
 
 class Inbox:
@@ -68,6 +80,7 @@ class Inbox:
         """
         self._means = means
         self._placer = Placer(regions)
+        self._waiting = {business_id: _Waiting() for business_id in regions}
         self._writer = writer
         self._wake = wake
         self._sets_aside = sets_aside
@@ -82,10 +95,15 @@ class Inbox:
             weight_max=BATCH_BYTES_MAX,
         )
 
-    @property
-    def full(self) -> bool:
-        """Tell whether so much waits to be written that nothing more should be taken."""
-        return self._group.depth >= WAITING_MAX or self._group.weight >= WAITING_BYTES_MAX
+    def full_for(self, business_id: str) -> bool:
+        """Tell whether so much waits to be written that nothing more of a business is taken."""
+        if self._group.depth >= WAITING_MAX or self._group.weight >= WAITING_BYTES_MAX:
+            return True
+        own = self._waiting[business_id]
+        return len(self._waiting) > 1 and (
+            own.deliveries >= BUSINESS_SHARE * WAITING_MAX
+            or own.bytes >= BUSINESS_SHARE * WAITING_BYTES_MAX
+        )
 
     @property
     def waiting(self) -> int:
@@ -103,7 +121,14 @@ class Inbox:
         Raises:
             StoreUnavailableError: nothing is certain to be stored; the provider must try again.
         """
-        return await self._group.submit(delivery)
+        own, size = self._waiting[delivery.business_id], len(delivery.body)
+        own.deliveries += 1
+        own.bytes += size
+        try:
+            return await self._group.submit(delivery)
+        finally:
+            own.deliveries -= 1
+            own.bytes -= size
 
     async def _flush(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt | BaseException]:
         results = await isolated(self._write, [(delivery, Receipt()) for delivery in deliveries])
