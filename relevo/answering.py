@@ -7,7 +7,7 @@ stored in the commit that marks everything it was told as told.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from relevo.context import as_context, as_held
+from relevo.context import as_context, as_held, holding
 from relevo.ending import Ending, end, later, with_agents_seen
 from relevo.events import Answered, ConversationEnsured, HistoryRecalled, ReplyPart
 from relevo.matching import match_history
@@ -91,6 +91,7 @@ def begin(rules: Rules, untold: tuple[Message, ...], writes: Writes, now: dateti
     """Start answering the turn in `writes`, unless a colleague has answered it."""
     conversation, turn = writes.conversation, writes.turn
     assert turn is not None
+    untold, writes = holding(rules, untold, turn.message_ids, writes)
     own = own_messages(untold, turn)
     parted = split(rules, conversation, own, untold)
     if not parted.unanswered:

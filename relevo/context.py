@@ -1,9 +1,11 @@
 """Messages that become context: told with the next answer, not answered (rules 9, 10 and 11)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from relevo.messages import Fate, Message, Untold
+from relevo.states import split
+from relevo.turns import Rules
 from relevo.writes import Writes
 
 Kept = tuple[tuple[Message, ...], Writes]
@@ -17,6 +19,15 @@ def as_context(untold: tuple[Message, ...], message_ids: Iterable[int], writes: 
 def as_held(untold: tuple[Message, ...], message_ids: Iterable[int], writes: Writes) -> Kept:
     """Hold these messages: context, which a person may still ask us to answer."""
     return _kept(untold, frozenset(message_ids), writes, (Untold.HELD, Fate.HELD))
+
+
+def holding(
+    rules: Rules, untold: tuple[Message, ...], taken: Collection[int], writes: Writes
+) -> Kept:
+    """Hold what came while a human has the chat, but for what a turn has taken."""
+    came = tuple(m for m in untold if m.untold is Untold.UNREAD and m.id not in taken)
+    held = split(rules, writes.conversation, came, untold).held
+    return as_held(untold, (m.id for m in held), writes)
 
 
 def _kept(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relevo.answering import begin
-from relevo.context import as_context, as_held
+from relevo.context import as_context, holding
 from relevo.ending import Ending, end, later, settle, with_agents_seen
 from relevo.events import Looked
 from relevo.matching import absorb, without_duplicates
@@ -42,13 +42,10 @@ def read(rules: Rules, conversation: Conversation, event: Looked, taken: frozens
     echoes = tuple(m.id for m in untold if m.author is Author.ASSISTANT)
     untold = tuple(m for m in untold if m.id not in echoes)
     late_ids = late(untold, conversation, rules, taken)
-    came = tuple(m for m in untold if m.untold is Untold.UNREAD and m.id not in taken | late_ids)
-    held = split(rules, conversation, came, untold).held
-    if not absorbed and not late_ids and not echoes and not held:
-        return Reading(conversation, untold, None)
     writes = Writes(conversation, absorbed=absorbed, told=echoes)
     untold, writes = as_context(untold, late_ids, writes)
-    return Reading(conversation, *as_held(untold, (m.id for m in held), writes))
+    untold, writes = holding(rules, untold, taken, writes)
+    return Reading(conversation, untold, writes if writes != Writes(conversation) else None)
 
 
 def look(rules: Rules, conversation: Conversation, event: Looked) -> Decision:
@@ -61,12 +58,12 @@ def close(state: Gathering, now: datetime) -> Decision:
     """Close the burst: judge it, and recall or answer it, or leave it to the colleague."""
     rules, conversation, untold = state.rules, state.conversation, state.untold
     wanting = wanting_answer(untold)
-    if not any(m.inbound for m in wanting):
-        return _nothing_to_answer(state)
     waiting = tuple(m for m in untold if m in wanting or m.untold is Untold.FAILED)
     parted = split(rules, conversation, waiting, untold)
     answered_whole = not burst(rules, conversation, untold).unanswered
     own = parted.followed if answered_whole else parted.unanswered
+    if not own:
+        return _nothing_to_answer(state)
     turn = _judged(rules, conversation, own, now)
     conversation = with_agents_seen(_customer_seen(conversation, own), untold)
     writes = Writes(conversation, turn, opens=True)
@@ -81,11 +78,10 @@ def close(state: Gathering, now: datetime) -> Decision:
 
 
 def _nothing_to_answer(state: Gathering) -> Decision:
-    """Somebody wants an answer to what has been answered meanwhile."""
-    asked = frozenset(m.id for m in unread(state.untold))
+    """Somebody wants an answer to what has been answered meanwhile, or is held again."""
+    asked = tuple(m.id for m in state.untold if m.untold is Untold.ASKED)
     untold = tuple(m for m in state.untold if m.id not in asked)
-    after = settle(state.rules, state.conversation, untold)
-    return after, Writes(state.conversation, told=tuple(sorted(asked)))
+    return settle(state.rules, state.conversation, untold), Writes(state.conversation, told=asked)
 
 
 def _judged(

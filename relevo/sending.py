@@ -8,13 +8,14 @@ later than the send's own deadline did not find it, or after `DOUBT_MAX` where n
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from relevo.answering import WINDOW_CLOSED, started, stored, with_recalled
+from relevo.answering import WINDOW_CLOSED, started, stored, with_recalled, without_us
+from relevo.context import holding
 from relevo.ending import Ending, end
 from relevo.events import HistoryRecalled, Looked, SendAccepted, SendFailed, SendFailure
 from relevo.gathering import read
 from relevo.matching import find_send, match_history, without_duplicates
 from relevo.messages import HistoryItem
-from relevo.states import Sending, State, colleague, current_part, hold_ends_at
+from relevo.states import Burst, Sending, State, current_part, split
 from relevo.turns import PARTS_TERMINAL, Outcome, Part, PartState, Purpose, RecallStatus
 from relevo.writes import Absorbed, Writes
 
@@ -200,7 +201,7 @@ def go_on(state: Sending, writes: Writes, now: datetime) -> Decision:
 
 def _ended(state: Sending, writes: Writes, now: datetime) -> Decision:
     """Every part is terminal: answered if any of them reached the customer."""
-    return _end(state, writes, Outcome.HELD if _held(state) else Outcome.ANSWERED_BY_HUMAN, now)
+    return _end(state, writes, without_us(_parted(state)), now)
 
 
 def _give_up(
@@ -285,8 +286,10 @@ def _with_history(
     rows = tuple(row for row in event.rows if row.id != part.message_id)
     matched = match_history(others, rows)
     new = tuple(stored(item, state.turn, now) for item in matched.new)
-    state = replace(state, untold=with_recalled(state.untold, new))
-    return state, Writes(state.conversation, recalled=new, keys=matched.learned)
+    writes = Writes(state.conversation, recalled=new, keys=matched.learned)
+    untold = with_recalled(state.untold, new)
+    untold, writes = holding(state.rules, untold, (), writes)
+    return replace(state, untold=untold), writes
 
 
 def _never_said(state: Sending, writes: Writes) -> tuple[Sending, Writes]:
@@ -301,15 +304,11 @@ def _taken_over(state: Sending) -> bool:
 
     What is sent to nobody's question is held up by nobody's answer.
     """
-    if state.turn.purpose is Purpose.SEND:
-        return False
-    seen = colleague(state.untold)
-    return _held(state) or (seen is not None and all(seen.order > m.order for m in state.told))
+    return state.turn.purpose is Purpose.REPLY and not _parted(state).unanswered
 
 
-def _held(state: Sending) -> bool:
-    ends_at = hold_ends_at(state.rules, state.conversation, state.untold)
-    return ends_at is not None and all(m.received_at < ends_at for m in state.told)
+def _parted(state: Sending) -> Burst:
+    return split(state.rules, state.conversation, state.told, state.untold)
 
 
 def _named(state: Sending, message_id: int) -> Part:

@@ -264,16 +264,19 @@ def split(
     for m in messages:
         if m.author is Author.SYSTEM:
             continue
-        as_of = max((m, *requests), key=lambda each: each.order)
-        answered = seen is not None and as_of.order < seen.order
-        if answered or (mark is not None and as_of.event_at < mark):
+        wrote = max(each.order for each in (m, *requests))
+        received_at = max(each.received_at for each in (m, *requests))
+        answered = seen is not None and wrote < seen.order
+        if answered or (mark is not None and wrote[0] < mark):
             followed.append(m)
-        elif hold_end is not None and as_of.received_at < hold_end:
+        elif hold_end is not None and received_at < hold_end:
             held.append(m)
         else:
             unanswered.append(m)
-    (unanswered or held or followed).extend(requests)
-    return Burst(tuple(followed), tuple(held), tuple(unanswered))
+    (unanswered or followed or held).extend(requests)
+    return Burst(
+        *(tuple(sorted(some, key=lambda m: m.order)) for some in (followed, held, unanswered))
+    )
 
 
 def hold_ends_at(

@@ -158,6 +158,38 @@ def test_a_hold_after_the_request_ends_its_turn() -> None:
     story.expect(state=Idle, outcome="held", untold={"Hola": "held"})
 
 
+def test_a_hold_after_a_request_that_nothing_came_of_yet_holds_again() -> None:
+    story = held().clock("10:01:00").ask().hold("23:59:59").expect(state=Gathering)
+    story.woken().expect(state=Idle, turns=[], untold={"Hola": "held"}, fates={"Hola": "held"})
+
+
+def test_of_what_was_asked_for_a_colleague_may_answer_a_part_and_a_hold_keep_the_rest() -> None:
+    story = held().clock("10:01:00").ask().clock("10:01:05")
+    story.agent("Ya le contesto yo")
+    story.clock("10:01:10").customer("Gracias", look=False)
+    story.hold("23:59:59").woken()
+    story.expect(
+        state=Idle,
+        turns=["answered_by_human"],
+        fates={"Hola": "answered_by_human", "Gracias": "held"},
+        untold={"Hola": "context", "Ya le contesto yo": "context", "Gracias": "held"},
+    )
+
+
+def test_what_was_written_before_a_request_and_came_after_a_hold_is_not_held() -> None:
+    story = held().clock("10:01:00").ask().clock("10:01:05").hold("10:01:10")
+    story.clock("10:01:20").customer("Alo?", event_at="10:00:59")
+    story.woken().expect(asked=["Alo?", "answer"], missed=[("customer", "Hola")])
+
+
+def test_who_asks_first_and_is_written_to_then_is_read_back_in_that_order() -> None:
+    story = held().clock("10:01:00").ask().clock("10:01:05")
+    story.customer("Alo?")
+    story.woken().answers("Buenas").expect(state=Sending)
+    in_memory = story.state
+    assert story.restarts(interrupted=False).state == in_memory
+
+
 def test_we_stay_silent_after_a_colleagues_message_for_as_long_as_is_set() -> None:
     story = Script(SILENT)
     story.agent("Buenas, soy Ana")
@@ -198,6 +230,31 @@ def test_a_colleague_whom_only_the_history_knows_keeps_us_silent_too() -> None:
     story.customer("Hola")
     story.wait(35).recalled(item("10:20:00", Author.AGENT, "Le atiende Ana"))
     story.expect(state=Idle, outcome="held", fates={"Hola": "held"})
+
+
+def test_what_comes_during_a_silence_that_a_recall_reveals_is_held_at_once() -> None:
+    rules = Rules(ai_conversations=False, human_hold_seconds=600)
+    story = Script(rules).clock("10:30:00")
+    story.customer("Hola")
+    story.wait(35).customer("Alo?")
+    story.recalled(item("10:30:10", Author.AGENT, "Le atiende Ana"))
+    story.expect(
+        state=Idle,
+        outcome="answered_by_human",
+        fates={"Hola": "answered_by_human", "Alo?": "held"},
+    )
+    sending = Script(rules).clock("10:02:00")
+    sending.customer("Hola")
+    sending.wait(35).answers("uno").refused(SendFailure.UNKNOWN).customer("Alo?")
+    sending.recalled(item("10:02:30", Author.AGENT, "Le atiende Ana"))
+    sending.expect(state=Sending, untold={"Le atiende Ana": "context", "Alo?": "held"})
+
+
+def test_a_colleague_who_is_silent_after_writing_has_answered_all_the_same() -> None:
+    story = Script(SILENT)
+    story.customer("Hola")
+    story.wait(35).answers("uno").refused(SendFailure.NOT_SENT).agent("Buenas, soy Ana")
+    story.woken().expect(outcome="answered_by_human", fates={"Hola": "answered_by_human"})
 
 
 def test_of_a_burst_only_what_came_before_the_end_of_a_silence_is_held() -> None:
