@@ -4,7 +4,7 @@ from datetime import datetime
 
 from relevo import events
 from relevo.events import AnswerFailure, Event, HistoryRecalled, Looked, TimerFired
-from relevo.states import AtTheAI, Gathering, Recalling, Sending, State, current_part
+from relevo.states import AtTheAI, Gathering, Idle, Recalling, Sending, State, current_part
 from relevo.turns import PartState, Stage
 from relevo.writes import Writes
 from tests import facts
@@ -16,9 +16,9 @@ def happened(
     before: State, event: Event, writes: Writes | None, now: datetime, outside: Outside
 ) -> list[Fact]:
     """Return what this event was, if it counted: its writes were committed."""
+    found: list[Fact] = [facts.Seen(now)] if isinstance(event, Looked) else []
     if writes is None:
-        return []
-    found: list[Fact] = []
+        return found
     proofs = _proofs(before, event, writes, now, outside)
     if proofs:
         found += proofs
@@ -26,7 +26,7 @@ def happened(
         fact = _fact(before, event, now, outside)
         found += [fact] if fact is not None else []
     if isinstance(event, Looked) and not proofs:
-        return []
+        return found
     if writes.turn is not None and writes.turn.stage is Stage.RECALLING:
         found.append(facts.Looking(now))
     if writes.turn is not None and writes.turn.stage is Stage.ENDED:
@@ -39,7 +39,7 @@ def _fact(  # noqa: C901  (one case an event)
     before: State, event: Event, now: datetime, outside: Outside
 ) -> Fact | None:
     match event:
-        case TimerFired() if isinstance(before, Gathering | Recalling):
+        case TimerFired() if isinstance(before, Idle | Gathering | Recalling):
             return facts.Acted(now)
         case TimerFired() if isinstance(before, AtTheAI):
             return facts.Failing(now) if before.turn.wait_until is None else None
@@ -60,12 +60,12 @@ def _fact(  # noqa: C901  (one case an event)
 
 
 def _seen(before: State, event: HistoryRecalled, now: datetime, outside: Outside) -> Fact:
-    taken_at = {item.body: item.event_at for item in event.items}
-    shown = tuple(said for said in outside.chat if said.body in taken_at)
+    bodies = {item.body for item in event.items}
+    shown = tuple(said for said in outside.chat if said.body in bodies)
     if isinstance(before, Sending):
         part = current_part(before.parts)
         assert part is not None
-        return facts.LookedFor(now, shown, taken_at.get(part.text))
+        return facts.LookedFor(now, shown, next(iter(outside.sent.get(part.message_id, ())), None))
     return facts.Recalled(now, event.known_to, event.status, shown)
 
 

@@ -9,10 +9,13 @@ from relevo.turns import Outcome, RecallReason, RecallStatus, Rules, Verdict
 from tests.facts import Said
 
 TELLABLE = {Author.CUSTOMER, Author.AGENT, Author.AUTOMATION}
+TOLD_LATER = ("context", "held", "failed")
+"""How a message waits that is told with the next answer, and not answered."""
 
 FATES = {
     Outcome.ANSWERED: Fate.ANSWERED,
     Outcome.ANSWERED_BY_HUMAN: Fate.ANSWERED_BY_HUMAN,
+    Outcome.HELD: Fate.HELD,
     Outcome.NO_REPLY: Fate.NO_REPLY,
     Outcome.REFUSED: Fate.REFUSED,
     Outcome.FAILED: Fate.DEAD,
@@ -31,7 +34,7 @@ class Known:
     received_at: datetime
     by_webhook: bool
     waits: str | None
-    """unread, failed, context; None: told, or never to be."""
+    """unread, failed, context, held, asked, due; None: told, or never to be."""
     fate: Fate | None = None
     accepted: bool = False
 
@@ -39,9 +42,31 @@ class Known:
     def event_at(self) -> datetime:
         return self.said.event_at
 
+    @property
+    def asks(self) -> bool:
+        """Tell a person's request from what anybody said."""
+        return self.said.author is Author.SYSTEM
+
+
+@dataclass(slots=True, kw_only=True)
+class Leaving:
+    """What should be sent, and how far it came."""
+
+    parts: int = 0
+    accepted: int = 0
+    not_sent: int = 0
+    outcome: Outcome | None = None
+
 
 @dataclass(slots=True)
-class Expected:
+class Errand(Leaving):
+    """A send that answers nobody."""
+
+    message: Known
+
+
+@dataclass(slots=True)
+class Expected(Leaving):
     """What a turn should be."""
 
     own: list[Known]
@@ -58,12 +83,12 @@ class Expected:
     missed: list[Known] = field(default_factory=list)
     failing: bool = False
     refused: bool = False
-    parts: int = 0
-    accepted: int = 0
-    not_sent: int = 0
     answered_at: datetime | None = None
     stage: str = "recalling"
-    outcome: Outcome | None = None
+
+    @property
+    def customers(self) -> list[Known]:
+        return [k for k in self.own if not k.asks]
 
 
 @dataclass(slots=True)
@@ -76,17 +101,18 @@ class Messages:
     known: dict[int, Known] = field(default_factory=dict)
     told_to: datetime | None = None
     open: Expected | None = None
+    now: datetime | None = None
 
     def _waiting(self, *why: str) -> list[Known]:
         found = [k for k in self.known.values() if k.waits in why]
         in_turn = self.open.own if self.open is not None else []
         return sorted((k for k in found if k not in in_turn), key=lambda k: k.event_at)
 
-    def _unanswered(self, messages: Iterable[Known]) -> list[Known]:
-        """Rule 9: those that no colleague's message, however known, is later than."""
-        agents = (k for k in self.known.values() if k.said.author is Author.AGENT and k.said.timed)
-        newest = max((k.event_at for k in agents), default=None)
-        return [m for m in messages if newest is None or m.event_at > newest]
+    def _keep(self, author: Author, text: str, at: datetime, waits: str) -> None:
+        """Keep a message of our own making."""
+        number = -len(self.known) - 1
+        said = Said(number, author, at, text)
+        self.known[number] = Known(said, at, by_webhook=False, waits=waits)
 
     def _judge_lateness(self, k: Known) -> None:
         late = (k.received_at - k.event_at).total_seconds() > self.rules.late_answer_seconds

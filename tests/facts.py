@@ -30,6 +30,43 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A person has taken the chat."""
+
+    at: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """A person has given the chat back."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A person wants an answer now; the chat is given back with it."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A person wants this said, to nobody's question."""
+
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The machine has read all rows, and what it wrote about them is committed."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Acted:
     """The machine acted by itself: its timer was stepped, and what that wrote was committed."""
 
@@ -55,9 +92,10 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The AI was asked."""
+    """The AI was asked, and told these messages."""
 
     at: datetime
+    told: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +163,11 @@ class Restarted:
 
 Fact = (
     Delivered
+    | Held
+    | GivenBack
+    | Requested
+    | Queued
+    | Seen
     | Acted
     | Looking
     | Recalled

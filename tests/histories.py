@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from relevo.events import AnswerFailure, SendFailure
 from relevo.messages import Author
 from relevo.turns import RecallStatus, Rules
-from tests.plans import Arrival, Asking, History, Taking, Thinking
+from tests.plans import Arrival, Asking, Deed, History, Taking, Thinking, Wish
 
 AUTHORS = (
     *[Author.CUSTOMER] * 6,
@@ -27,6 +27,8 @@ rules = st.builds(
     late_answer_seconds=st.just(120),
     answer_timeout_seconds=st.just(20),
     ai_conversations=st.booleans(),
+    human_hold_seconds=st.sampled_from((0, 0, 40, 300)),
+    fallback_text=st.sampled_from(("", "One moment, please")),
 )
 
 
@@ -94,6 +96,11 @@ sends = st.lists(
     max_size=8,
 )
 
+deeds = st.one_of(
+    st.builds(Deed, st.just(Wish.HOLD), st.sampled_from((5, 45, 200, None))),
+    st.builds(Deed, st.sampled_from((Wish.GIVE_BACK, Wish.ANSWER, Wish.ANSWER, Wish.SAY))),
+)
+
 times = st.sampled_from([n * 7.25 for n in range(120)])
 commits = st.integers(1, 25)
 
@@ -109,6 +116,8 @@ histories = st.builds(
     crashing_commits=st.lists(st.tuples(commits, st.booleans()), max_size=2).map(tuple),
     slips=st.lists(commits, max_size=2, unique=True).map(tuple),
     returns=st.lists(commits, max_size=3, unique=True).map(tuple),
+    deeds=st.lists(st.tuples(times, deeds), max_size=6).map(tuple),
+    slipping_deeds=st.lists(st.tuples(commits, deeds), max_size=2).map(tuple),
     sweeps=st.lists(times, max_size=2).map(tuple),
     new_contact=st.booleans(),
 )

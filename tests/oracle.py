@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from relevo.events import SendFailure
 from relevo.messages import Author, Fate
 from relevo.turns import Outcome, RecallReason, RecallStatus, Verdict
-from tests.expected import FATES, TELLABLE, Expected, Known, Messages, WrongError, later
+from tests.expected import TELLABLE, TOLD_LATER, Expected, Known, WrongError, later
 from tests.facts import (
     Acted,
     Answered,
@@ -23,32 +22,36 @@ from tests.facts import (
     Ended,
     Fact,
     Failing,
+    GivenBack,
+    Held,
     LookedFor,
     Looking,
     PartAccepted,
     PartFailed,
+    Queued,
     Recalled,
+    Requested,
     Restarted,
     Said,
+    Seen,
 )
+from tests.oracle_endings import Endings
 
 OVERLAP = timedelta(seconds=120)
-NOT_SENT_MAX = 4
 
 
 @dataclass(slots=True)
-class Oracle(Messages):
+class Oracle(Endings):
     turns: list[Expected] = field(default_factory=list)
     last_customer_at: datetime | None = None
-    last_assistant_at: datetime | None = None
     known_to: datetime | None = None
-    owed_since: datetime | None = None
     up: bool = True
     since_at: datetime | None = None  # nothing has kept a due burst from closing since then
 
     def run(self, facts: Iterable[Fact]) -> "Oracle":
         for fact in facts:
             self._nothing_is_overdue(fact.at)
+            self.now = fact.at
             self._apply(fact)
             self.since_at = fact.at
         return self
@@ -58,29 +61,33 @@ class Oracle(Messages):
         """Return the fate of every customer message that was accepted from a webhook."""
         return {k.said.body: k.fate for k in self.known.values() if k.accepted}
 
+    @property
+    def untold(self) -> dict[str, str]:
+        """Return how everything waits that the AI was not told."""
+        return {k.said.body: k.waits for k in self.known.values() if k.waits is not None}
+
     def _apply(self, fact: Fact) -> None:
         handlers: dict[type, Callable[..., None]] = {
             Delivered: self._delivered,
+            Held: self._held,
+            GivenBack: self._given_back,
+            Requested: self._requested,
+            Queued: self._queued,
+            Seen: self._seen,
             Acted: self._acted,
             Looking: self._looking,
             Recalled: self._recalled,
             Asked: self._asked,
             Failing: self._failing,
             Answered: self._answered,
-            PartAccepted: self._part,
+            PartAccepted: self._accepted,
             LookedFor: self._looked_for,
-            PartFailed: self._part,
+            PartFailed: self._refused,
             Ended: self._ended,
             Crashed: self._crashed,
             Restarted: self._restarted,
         }
         handlers[type(fact)](fact)
-
-    @property
-    def _turn(self) -> Expected:
-        if self.open is None:
-            raise WrongError("a result without an open turn")
-        return self.open
 
     # Rules 1, 5, 9 and 11: what arrives.
 
@@ -94,8 +101,6 @@ class Oracle(Messages):
                 self._judge_lateness(k)
         elif not k.by_webhook:
             self._seen_by_webhook_too(k, at)
-        if said.author is Author.AGENT and self.up:
-            self._colleague_came()
 
     def _seen_by_webhook_too(self, k: Known, at: datetime) -> None:
         """Rule 5: unread again if neither told nor joined; else nothing new."""
@@ -109,20 +114,19 @@ class Oracle(Messages):
             k.by_webhook = True
             k.accepted = customer
 
-    def _colleague_came(self) -> None:
-        turn = self.open
-        if turn is not None and turn.stage != "sending" and not self._unanswered(turn.own):
-            self._end(Outcome.ANSWERED_BY_HUMAN)
-
     # Rules 2 to 4: a burst closes, is judged, and may need a recall.
 
     def _due_at(self) -> datetime | None:
         """Return when the machine has to act by itself, as far as a rule says."""
         if self.open is not None:
             return self.open.recall_ends_at if self.open.stage == "recalling" else None
-        unread = self._waiting("unread")
-        arrivals = [k.received_at for k in self._unanswered(unread)]
-        if not arrivals:
+        if self.errand is not None:
+            return None
+        if due := self._waiting("due"):
+            return due[0].received_at
+        unread = self._waiting("unread", "asked")
+        arrivals = [k.received_at for k in self._parted(self._wanting()).unanswered]
+        if not arrivals or self._waiting("asked"):
             return min((k.received_at for k in unread), default=None)
         quiet = max(arrivals) + timedelta(seconds=self.rules.quiet_seconds)
         return min(quiet, min(arrivals) + timedelta(seconds=self.rules.gather_max_seconds))
@@ -141,15 +145,22 @@ class Oracle(Messages):
         if self.open is not None:
             self.open.looked_at = now
             self._recall_over(RecallStatus.FAILED)
+        elif self._waiting("due"):
+            self._begin_errand()
         else:
             self._close(now)
 
     def _close(self, now: datetime) -> None:
-        waiting = self._waiting("unread", "failed")
-        unanswered = self._unanswered(waiting)
-        whole = not any(k.waits == "unread" for k in unanswered)
-        followed = [k for k in waiting if k not in unanswered]
-        own = followed if whole else unanswered
+        wanting = self._wanting()
+        whole = not any(not k.asks for k in self._parted(wanting).unanswered)
+        failed = [k for k in self._waiting("failed") if k not in wanting]
+        parted = self._parted([*wanting, *failed])
+        own = parted.followed if whole else parted.unanswered
+        if not any(not k.asks for k in own):
+            # Rule 10: what is held opens no turn; who wanted an answer to it was heard.
+            for k in self._waiting("asked"):
+                k.waits = None
+            return
         turn = self.open = self._judged(own, now)
         self.turns.append(turn)
         delivered = [k.event_at for k in own if k.by_webhook]
@@ -157,12 +168,12 @@ class Oracle(Messages):
         if whole:
             self._end(Outcome.ANSWERED_BY_HUMAN)
             return
-        self._make_context(followed)
+        self._make_context(parted.followed)
         if not turn.reasons:
             self._start()
 
     def _judged(self, own: list[Known], now: datetime) -> Expected:
-        opened_at = min(k.event_at for k in own)
+        opened_at = min(k.event_at for k in own if not k.asks)
         silence = None
         verdict = Verdict.FIRST_CONTACT
         if self.last_customer_at is not None:
@@ -217,11 +228,6 @@ class Oracle(Messages):
         turn.looked_at = fact.known_to
         self._recall_over(fact.status)
 
-    def _looked_for(self, fact: LookedFor) -> None:
-        tuple(self._found(fact.shown, fact.at))
-        if fact.taken_at is not None:
-            self._part(PartAccepted(fact.at, fact.taken_at))
-
     def _recall_over(self, status: RecallStatus) -> None:
         turn = self._turn
         turn.recall = status
@@ -235,21 +241,28 @@ class Oracle(Messages):
 
     def _start(self) -> None:
         turn = self._turn
-        unanswered = self._unanswered(turn.own)
-        if not unanswered:
-            self._end(Outcome.ANSWERED_BY_HUMAN)
+        self._hold_what_came()
+        parted = self._parted(turn.own)
+        if not parted.unanswered:
+            self._leave_to_people(parted)
             return
-        followed = [k for k in turn.own if k not in unanswered]
-        turn.own = sorted(unanswered, key=lambda k: k.event_at)
-        self._make_context(followed)
+        turn.own = sorted(parted.unanswered, key=lambda k: k.event_at)
+        self._make_context(parted.followed)
+        self._hold(parted.held)
         turn.stage = "answering"
         turn.missed = [
-            k for k in self._waiting("context") if k.said.timed and k.said.author in TELLABLE
+            k for k in self._waiting(*TOLD_LATER) if k.said.timed and k.said.author in TELLABLE
         ]
 
     def _asked(self, fact: Asked) -> None:
-        """Rule 4: late answers look again, before a wait is over; a try may take its time."""
+        """Rule 4: late answers look again, before a wait is over; a try may take its time.
+
+        Rule 7: what was missed is told, then the turn's own; a request is nothing to tell.
+        """
         turn = self._turn
+        told = tuple(k.said.body for k in (*turn.missed, *turn.customers))
+        if fact.told != told:
+            raise WrongError(f"the AI was told {fact.told}, not {told}")
         begun_at = fact.at - timedelta(seconds=self.rules.answer_timeout_seconds + 10)
         if self._is_late(begun_at, later(turn.opened_at, self.known_to, turn.looked_at)):
             raise WrongError("a late turn was answered without looking again")
@@ -274,73 +287,18 @@ class Oracle(Messages):
         turn = self._turn
         for k in turn.own:
             k.waits = None
-        told = [k for k in turn.missed if k.waits == "context"]
+        told = [k for k in turn.missed if k.waits in TOLD_LATER]
         for k in told:
             k.waits = None
-        self.told_to = later(self.told_to, *(k.event_at for k in (*turn.own, *told)))
+        self.told_to = later(self.told_to, *(k.event_at for k in (*turn.customers, *told)))
         for k in self._waiting("unread"):
             self._judge_lateness(k)
         turn.stage, turn.parts = "sending", fact.parts
         if not fact.parts:
             self._end(Outcome.NO_REPLY)
 
-    # Rules 9, 12: how it ends.
-
-    def _part(self, fact: PartAccepted | PartFailed) -> None:
-        turn = self._turn
-        if isinstance(fact, PartAccepted):
-            turn.accepted += 1
-            turn.not_sent = 0
-            turn.answered_at = later(turn.answered_at, fact.taken_at)
-            if turn.accepted == turn.parts or not self._unanswered(turn.own):
-                self._end(Outcome.ANSWERED)
-            return
-        turn.not_sent += fact.failure is SendFailure.NOT_SENT
-        over = fact.failure in {SendFailure.REFUSED, SendFailure.REJECTED, SendFailure.STOPPED}
-        if over or turn.not_sent == NOT_SENT_MAX:
-            refused = fact.failure is SendFailure.REFUSED
-            unsent = Outcome.REFUSED if refused else Outcome.FAILED
-            self._end(Outcome.ANSWERED if turn.accepted else unsent)
-
-    def _ended(self, fact: Ended) -> None:
-        """The turn's row has ended; if no fact so far says how, it was given up or withdrawn."""
-        turn = self.open
-        if turn is None:
-            return
-        if turn.stage == "answering":
-            if not turn.failing:
-                raise WrongError("a turn was given up although nothing failed")
-            self._end(Outcome.FAILED)
-        elif turn.stage != "sending":
-            raise WrongError("a turn ended while its recall was under way")
-        elif turn.accepted:
-            self._end(Outcome.ANSWERED)
-        elif fact.given_up:
-            self._end(Outcome.FAILED)
-        elif not self._unanswered(turn.own):
-            self._end(Outcome.ANSWERED_BY_HUMAN)
-        else:
-            raise WrongError("a reply was withdrawn although nobody had answered")
-
-    def _end(self, outcome: Outcome) -> None:
-        turn = self._turn
-        turn.outcome = outcome
-        if turn.stage == "recalling" and turn.reasons and turn.recall is RecallStatus.NOT_NEEDED:
-            self.owed_since = turn.since
-        if outcome is Outcome.ANSWERED:
-            self.last_assistant_at = later(self.last_assistant_at, turn.answered_at)
-        for k in turn.own:
-            k.fate = FATES[outcome]
-            if outcome is Outcome.ANSWERED_BY_HUMAN:
-                k.waits = "context"
-            if outcome is Outcome.FAILED:
-                # What the AI refused once more is not offered a third time.
-                k.waits = None if turn.refused and k.waits == "failed" else "failed"
-        self.open = None
-
     def _restarted(self, fact: Restarted) -> None:
         self.up = True
-        self._colleague_came()
         turn = self.open
         if turn is not None and turn.stage == "recalling":
             timeout = timedelta(seconds=self.rules.recall_timeout_seconds)

@@ -86,8 +86,8 @@ class Outside:
     ) -> None:
         """`echo` delivers a webhook about a part that the provider took."""
         self.chat: list[Said] = []
-        self.sent: dict[int, int] = {}
-        """How often the provider took each part."""
+        self.sent: dict[int, list[datetime]] = {}
+        """When the provider took each part."""
         self._time = time
         self._book = book
         self._key = key
@@ -100,6 +100,8 @@ class Outside:
         self._names = itertools.count(1)
         self._memory: dict[tuple[str | None, int], tuple[datetime, int]] = {}
         """When each question was stored in a conversation, and how many parts the answer has."""
+        self._stored: set[tuple[str, int]] = set()
+        """The messages that each conversation holds as a question."""
 
     def answer(self, effect: Effect, in_doubt: Part | None) -> Result:
         """Do what an effect asks for. `in_doubt`: the part that a look is about."""
@@ -171,9 +173,10 @@ class Outside:
         """The AI keeps what it was asked and what it says, also if we never hear of it."""
         if effect.ai_conversation is None:
             return
-        asked = (effect.ai_conversation, effect.turn.id)
-        assert asked not in self._memory, "one question twice in one conversation"
-        self._memory[asked] = (at, parts)
+        asked = {(effect.ai_conversation, m.id) for m in effect.messages}
+        assert asked.isdisjoint(self._stored), "one question twice in one conversation"
+        self._stored |= asked
+        self._memory[effect.ai_conversation, effect.turn.id] = (at, parts)
 
     def _reconcile(self, effect: Ask) -> Result:
         turn = effect.turn
@@ -211,12 +214,12 @@ class Outside:
         return plan.seconds, result
 
     def _take(self, part: Part, key: str, echo_seconds: float | None) -> None:
-        self.sent[part.message_id] = self.sent.get(part.message_id, 0) + 1
         taken_at = self._time.now
+        self.sent.setdefault(part.message_id, []).append(taken_at)
         keys = (key,) if key else ()
         self._own_items.append(HistoryItem(0, Author.AGENT, "text", part.text, taken_at, keys))
         if echo_seconds is not None:
-            name = key or f"echo-{part.text}"
+            name = key or f"echo-{part.message_id}"
             self._time.after(echo_seconds, DELIVERY, lambda: self._echo(part, name, taken_at))
 
 

@@ -1,6 +1,7 @@
 """What is planned for one customer of a simulated world: who writes, and what goes wrong."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from relevo.events import AnswerFailure, SendFailure
 from relevo.messages import Author
@@ -52,6 +53,23 @@ class Taking:
     echo_seconds: float | None = None
 
 
+class Wish(Enum):
+    """What a person may want of a conversation, besides writing in it."""
+
+    HOLD = auto()
+    GIVE_BACK = auto()
+    ANSWER = auto()
+    SAY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What a person does; a hold lasts so long, or until the chat is given back (None)."""
+
+    wish: Wish
+    hold_seconds: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """Everything that happens to one customer; each list is used in its order, then its default."""
@@ -70,5 +88,9 @@ class History:
     """Commits by number that an agent's webhook slips in before."""
     returns: tuple[int, ...] = ()
     """Commits by number that a webhook slips in before, for what only the history knew."""
+    deeds: tuple[tuple[float, Deed], ...] = ()
+    """When people do what."""
+    slipping_deeds: tuple[tuple[int, Deed], ...] = ()
+    """Commits by number that people do something right before."""
     sweeps: tuple[float, ...] = ()
     new_contact: bool = False

@@ -22,6 +22,7 @@ from relevo.conversation import resume, step
 from relevo.effects import Ask, Effect, EffectKey, WakeAt
 from relevo.events import Event, HistoryRecalled, Interrupted, Looked, TimerFired
 from relevo.messages import Address, Author, InboundMessage, Source
+from relevo.prompt import build
 from relevo.states import (
     Sending,
     State,
@@ -34,9 +35,10 @@ from relevo.writes import Rows, Writes
 from tests import facts
 from tests.chronicle import happened
 from tests.facts import Fact, Said
+from tests.fakes import people
 from tests.fakes.book import Book
 from tests.outside import DELIVERY, RESULT, TIMER, Outside, Timeline
-from tests.plans import History
+from tests.plans import Deed, History, Wish
 
 PHONE = "+50370000001"
 ADDRESSES = (Address("phone", PHONE),)
@@ -44,6 +46,7 @@ START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 STEPS_MAX = 3_000
 LOST_RACES_MAX = 20
 AGES_AGO = START - timedelta(days=9)
+FOR_GOOD = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class Died(Exception):  # noqa: N818  (it is not an error)
@@ -64,6 +67,7 @@ class World:
         self._commits = itertools.count(1)
         self._running: dict[EffectKey, int] = {}
         self._life = 0
+        self._owes_a_look = False
         self._up = True
         self.state: State = resume(self.book.rows(self.key), history.rules).state
         self._plan()
@@ -107,6 +111,9 @@ class World:
                 self.time.after(arrival.at_seconds + delay, DELIVERY, partial(self._deliver, said))
         for at_seconds, down_seconds in self.history.crashes:
             self.time.after(at_seconds, DELIVERY, partial(self._die, down_seconds))
+        for at_seconds, deed in self.history.deeds:
+            # Never at the very instant of a message: who came first would be anybody's guess.
+            self.time.after(at_seconds + 0.375, DELIVERY, partial(self._serve, deed))
         for at_seconds in self.history.sweeps:
             self.time.after(at_seconds, DELIVERY, self._look)
 
@@ -127,6 +134,30 @@ class World:
         message = InboundMessage((key,), ADDRESSES, author, "text", body, event_at)
         self.book.deliver(PHONE, message, self.now)
 
+    def _serve(self, deed: Deed) -> None:
+        self._do(deed)
+        self._look()
+
+    def _do(self, deed: Deed) -> None:
+        """Do what a person wants; to who has never written nothing can be said."""
+        met = any(m.inbound for m in self.book.thread(self.key).messages.values())
+        match deed.wish:
+            case Wish.HOLD:
+                seconds = deed.hold_seconds
+                until = FOR_GOOD if seconds is None else self.now + timedelta(seconds=seconds)
+                self.facts.append(facts.Held(self.now, until))
+                people.hold(self.book, self.key, until)
+            case Wish.GIVE_BACK:
+                self.facts.append(facts.GivenBack(self.now))
+                people.give_back(self.book, self.key, self.now)
+            case Wish.ANSWER if met:
+                self.facts.append(facts.Requested(self.now))
+                people.ask(self.book, self.key, self.now)
+            case Wish.SAY if met:
+                queued = facts.Queued(self.now, f"errand {len(self.facts)}")
+                self.facts.append(queued)
+                people.queue(self.book, self.key, queued.text, self.now)
+
     def _slip(self, number: int) -> None:
         """Something is delivered between a step and its commit."""
         if number in self.history.returns:
@@ -144,6 +175,9 @@ class World:
             chat = self.outside.chat
             chat.append(Said(len(chat), Author.AGENT, event_at, f"slip {number}"))
             self._store(chat[-1])
+        for before, deed in self.history.slipping_deeds:
+            if before == number:
+                self._do(deed)
 
     def _die(self, down_seconds: float) -> None:
         if self._up:
@@ -175,6 +209,8 @@ class World:
             # Rows that were read before the race are not to be stepped after it.
             self._restart(None if isinstance(event, Looked) else event)
         self._perform()
+        if self._owes_a_look:
+            self._look()
 
     def _restart(self, in_hand: Event | None) -> None:
         for _ in range(LOST_RACES_MAX):
@@ -209,7 +245,10 @@ class World:
             return False
         self.state = decided.state
         self.facts += happened(before, event, decided.writes, self.now, self.outside)
-        self._check(event)
+        # The row of what is said to the customer of a failed turn is made by its very commit.
+        self._owes_a_look = decided.writes is not None and bool(decided.writes.fallback_text)
+        if not self._owes_a_look:
+            self._check(event)
         if (number, True) in self.history.crashing_commits:
             raise Died
         return True
@@ -234,7 +273,7 @@ class World:
             self.time.at(max(effect.at, self.now), TIMER, partial(self._ring, effect.key, ticket))
             return
         if isinstance(effect, Ask):
-            self.facts.append(facts.Asked(self.now))
+            self.facts.append(facts.Asked(self.now, _told(effect)))
         in_doubt = current_part(self.state.parts) if isinstance(self.state, Sending) else None
         seconds, result = self.outside.answer(effect, in_doubt)
         if seconds is not None:
@@ -283,6 +322,11 @@ class World:
             assert writes.turn is not None
             parts = self.book.thread(self.key).parts.values()
             assert all(p.turn_id != writes.turn.id for p in parts), "a second reply to one turn"
+
+
+def _told(effect: Ask) -> tuple[str, ...]:
+    prompt = build(effect.turn, effect.messages, effect.missed, effect.timezone)
+    return tuple(item.content for item in prompt.items if item.role != "developer")
 
 
 def _looked(rows: Rows) -> Looked:

@@ -1,0 +1,94 @@
+"""What people do in a chat, as the oracle understands it (rules 9 and 10).
+
+They write to the customer, take the chat, give it back, ask for an answer, or have something said.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from relevo.messages import Author, Fate
+from tests.expected import Known, Messages, later
+from tests.facts import GivenBack, Held, Queued, Requested
+
+
+@dataclass(slots=True)
+class Parted:
+    """Messages by what people did after them. A request goes where its messages go."""
+
+    followed: list[Known] = field(default_factory=list)
+    held: list[Known] = field(default_factory=list)
+    unanswered: list[Known] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class People(Messages):
+    hold_until: datetime | None = None
+    released_at: datetime | None = None
+
+    def _held(self, fact: Held) -> None:
+        self.hold_until = fact.until
+
+    def _given_back(self, fact: GivenBack | Requested) -> None:
+        if self.hold_until is not None:
+            self.hold_until = min(self.hold_until, fact.at)
+        self.released_at = fact.at
+
+    def _requested(self, fact: Requested) -> None:
+        self._given_back(fact)
+        self._keep(Author.SYSTEM, "answer", fact.at, "asked")
+
+    def _queued(self, fact: Queued) -> None:
+        self._keep(Author.AUTOMATION, fact.text, fact.at, "due")
+
+    def _wanting(self) -> list[Known]:
+        """Return what a turn that opened now would be about, but for what a failed one left."""
+        if self._waiting("asked"):
+            return self._waiting("unread", "asked", "held", "failed")
+        return self._waiting("unread")
+
+    def _parted(self, messages: Iterable[Known]) -> Parted:
+        """Rule 9: a colleague's message, however known, answers what is earlier; else holds count.
+
+        What a person wants to have answered counts as written, and received, when it was wanted.
+        """
+        messages = list(messages)
+        requests = [k for k in messages if k.asks]
+        answered_to = later(*(k.event_at for k in self._agents()))
+        held_to = self._held_to()
+        parted = Parted()
+        for k in messages:
+            wrote_at = max(m.event_at for m in (k, *requests))
+            received_at = max(m.received_at for m in (k, *requests))
+            if k.asks:
+                continue
+            if answered_to is not None and wrote_at < answered_to:
+                parted.followed.append(k)
+            elif held_to is not None and received_at < held_to:
+                parted.held.append(k)
+            else:
+                parted.unanswered.append(k)
+        (parted.unanswered or parted.followed or parted.held).extend(requests)
+        return parted
+
+    def _agents(self) -> list[Known]:
+        known = self.known.values()
+        return [k for k in known if k.said.author is Author.AGENT and k.said.timed]
+
+    def _held_to(self) -> datetime | None:
+        """Rule 10: by a person's word, or for a while after a colleague's message."""
+        wrote_at = later(*(k.event_at for k in self._agents()))
+        if wrote_at is None or not self.rules.human_hold_seconds:
+            return self.hold_until
+        silent_to = wrote_at + timedelta(seconds=self.rules.human_hold_seconds)
+        if self.released_at is not None and self.released_at > wrote_at:
+            silent_to = min(silent_to, self.released_at)
+        return later(self.hold_until, silent_to)
+
+    def _hold(self, messages: Iterable[Known]) -> None:
+        for k in messages:
+            k.waits, k.fate = "held", Fate.HELD
+
+    def _hold_what_came(self) -> None:
+        """Rule 10: what comes while a human has the chat is held, and opens no turn."""
+        self._hold(self._parted(self._waiting("unread")).held)
