@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="chaos", description="Kill the server under traffic and look for what is missing."
     )
     parser.add_argument("--kills", type=int, default=200, metavar="N", help="default: 200")
-    parser.add_argument("--customers", type=int, default=60, metavar="N", help="default: 60")
+    parser.add_argument("--customers", type=int, default=80, metavar="N", help="default: 80")
     parser.add_argument(
         "--open-turns", type=int, default=20_000, metavar="N", help="for the recovery; 20,000"
     )
@@ -130,8 +130,8 @@ def _of_the_loop(outcome: Outcome) -> Iterator[Result]:
     yield Result(LOOP, LOST, len(found.lost) + abs(outcome.audited), how)
     turns = ", ".join(f"{count:,} {name}" for name, count in sorted(outcome.outcomes.items()))
     how = (
-        f"{outcome.replies:,} texts at the provider; turns: {turns}; {outcome.resent:,} texts sent "
-        f"again after a doubt, {found.repeated:,} of them there twice"
+        f"{outcome.replies:,} texts at the provider; turns: {turns}; {outcome.resent:,} guarded "
+        "re-sends, of texts that the provider had not"
     )
     yield Result(LOOP, DOUBLED, len(found.doubled), how)
     yield Result(LOOP, DISORDERED, len(found.disordered), "by when they were said and accepted")

@@ -48,13 +48,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found; the first three must be empty."""
+    """What was found; all of it must be empty."""
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     disordered: list[str] = field(default_factory=list)
-    repeated: int = 0
-    """Texts a customer got again by a guarded re-send: allowed, and counted apart."""
 
     @property
     def sound(self) -> bool:
@@ -67,23 +65,22 @@ def examine(
     replies: Sequence[Reply],
     fates: Mapping[str, str],
     with_agents: frozenset[str] = frozenset(),
-    resent: frozenset[str] = frozenset(),
 ) -> Findings:
     """Compare what was said with what was answered.
 
-    `fates` are the database's, by token; `with_agents` are phones that a colleague wrote to;
-    `resent` are texts that the outbox says were sent again after a doubt.
+    `fates` are the database's, by token; `with_agents` are phones that a colleague wrote to. A text
+    that comes twice is wrong also where a doubt was its reason: this provider's history is whole.
     """
     letters = list(letters)
-    twice = {key: n for key, n in Counter((r.phone, r.text) for r in replies).items() if n > 1}
+    answered = replies_of(replies)
+    copies = Counter((reply.phone, reply.text) for reply in replies)
     return Findings(
-        lost=[m.token for m in letters if _is_lost(m, replies_of(replies), fates, with_agents)],
+        lost=[m.token for m in letters if _is_lost(m, answered, fates, with_agents)],
         doubled=[
-            *(text for (_, text), n in twice.items() if n > 2 or text not in resent),
-            *(token for token, texts in replies_of(replies).items() if len(texts) > 1),
+            *(text for (_, text), count in copies.items() if count > 1),
+            *(token for token, texts in answered.items() if len(texts) > 1),
         ],
         disordered=[*_overtaken(letters, replies), *_parts_in_disorder(replies)],
-        repeated=sum(text in resent for _, text in twice),
     )
 
 

@@ -1,6 +1,7 @@
 """A provider and an AI that do as they are asked, at once; the AI says what it was told."""
 
 import itertools
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,8 @@ from relevo.clock import SystemClock
 from tests.fakes.openai import FakeOpenAI
 from tests.fakes.wati import FakeWati
 
+NEW = re.compile(r"The (\d+) user messages after them are new")
+"""What the note says that comes with missed messages."""
 WORDS_CHARACTERS_MAX = 100
 """So much of each message is repeated; it fits into one text."""
 
@@ -28,10 +31,12 @@ async def provider_and_ai() -> AsyncIterator[tuple[FakeWati, FakeOpenAI]]:
 
 
 def answer_to(question: Mapping[str, Any], number: int) -> str:
-    """Make an answer that says which it is, and what the customer was heard to say."""
-    said = (item["content"] for item in question["input"] if item["role"] == "user")
-    told = " ".join(words[:WORDS_CHARACTERS_MAX] for words in said)
-    return f"answer {number} to {told}"
+    """Make an answer that says which it is, and what the customer wants answered."""
+    note = "".join(item["content"] for item in question["input"] if item["role"] == "developer")
+    told = [item["content"] for item in question["input"] if item["role"] == "user"]
+    # What was missed comes before it, and is only to be known.
+    new = told[-int(found[1]) :] if (found := NEW.search(note)) else told
+    return f"answer {number} to {' '.join(words[:WORDS_CHARACTERS_MAX] for words in new)}"
 
 
 def answers(reply: str, said: str) -> bool:

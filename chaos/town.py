@@ -24,7 +24,7 @@ from relevo.tasks import Tasks
 from tests.fakes.openai import FakeOpenAI
 from tests.fakes.wati import FakeWati, delivered
 
-PAUSE_SECONDS = (0.5, 6.0)
+PAUSE_SECONDS = (0.2, 3.0)
 """How long a customer is silent between two bursts."""
 BURST_MAX = 3
 BETWEEN_SECONDS_MAX = 0.25
@@ -34,9 +34,12 @@ REORDER_SECONDS_MAX = 0.3
 REDELIVER_SECONDS = (0.1, 0.5)
 REPEATED_SHARE = 0.15
 """So many webhooks are brought again although they were answered 200."""
-ECHOED_SHARE = 0.5
+ECHOED_SHARE = 0.3
+"""So many of our own replies are echoed, and as many get a status. The others get neither: whoever
+doubts them has nothing but the history.
+"""
 THINK_SECONDS_MAX = 0.4
-TAKE_SECONDS_MAX = 0.15
+TAKE_SECONDS_MAX = 0.3
 """How long the provider keeps a send waiting that it has taken."""
 AGENT_EVERY = 10
 """So many customers have one whom an agent knows."""
@@ -168,9 +171,10 @@ class Town:
         echoed = 0
         while True:
             for sent in self.wati.sends[echoed:]:
-                if self._chance.random() < ECHOED_SHARE:
+                drawn = self._chance.random()
+                if drawn < ECHOED_SHARE:
                     self._bring(sent.said.webhook("_v2"))
-                else:
+                elif drawn < 2 * ECHOED_SHARE:
                     self._bring(delivered(sent.said))
             echoed = len(self.wati.sends)
             await asyncio.sleep(REDELIVER_SECONDS[0])

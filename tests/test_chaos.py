@@ -58,13 +58,8 @@ def test_a_message_may_be_left_to_a_colleague_only_where_one_wrote() -> None:
     assert judged(ANSWERS[:1], "answered dead", with_agents=frozenset({ANA})).lost == ["c1-2"]
 
 
-def test_a_text_that_comes_twice_is_doubled_unless_it_was_sent_again_in_doubt() -> None:
-    twice = [*ANSWERS, ANSWERS[1]]
-    assert judged(twice).doubled == ["answer 2 to c1-2"]
-    again = judged(twice, resent=frozenset({"answer 2 to c1-2"}))
-    assert (again.sound, again.repeated) == (True, 1)
-    thrice = judged([*twice, ANSWERS[1]], resent=frozenset({"answer 2 to c1-2"}))
-    assert thrice.doubled == ["answer 2 to c1-2"]
+def test_a_text_that_comes_twice_is_doubled() -> None:
+    assert judged([*ANSWERS, ANSWERS[1]]).doubled == ["answer 2 to c1-2"]
 
 
 def test_a_message_that_two_answers_are_about_is_doubled() -> None:
