@@ -20,12 +20,12 @@ from relevo.messages import (
     Source,
     Untold,
 )
+from relevo.people import Burst, split
 from relevo.prompt import budget
 from relevo.recalling import ask_history_again, is_late, owed_after
 from relevo.states import (
     Answering,
     AtTheAI,
-    Burst,
     Ensuring,
     Recalling,
     Reconciling,
@@ -33,7 +33,6 @@ from relevo.states import (
     State,
     late,
     own_messages,
-    split,
 )
 from relevo.turns import Conversation, Outcome, Part, PartState, RecallStatus, Rules, Stage, Turn
 from relevo.writes import Writes
@@ -50,6 +49,11 @@ WINDOW = timedelta(hours=24)
 code 131047; every kind of channel built so far is WhatsApp)."""
 
 WINDOW_CLOSED = "window_closed"
+OUT_OF_TIME = "out_of_time"
+
+OWN_MESSAGES_MAX = 100
+OWN_BYTES_MAX = 48_000
+"""What one turn answers. More is a flood, or many failed turns: the rest is told as missed."""
 
 
 def recalled(state: Recalling, event: HistoryRecalled, now: datetime) -> Decision:
@@ -95,26 +99,49 @@ def begin(rules: Rules, untold: tuple[Message, ...], writes: Writes, now: dateti
     own = own_messages(untold, turn)
     parted = split(rules, conversation, own, untold)
     if not parted.unanswered:
-        ending = Ending(rules, conversation, untold, turn, own, without_us(parted), now)
-        return end(ending, writes)
+        return without_us(rules, untold, parted, writes, now)
     untold, writes = as_context(untold, (m.id for m in parted.followed), writes)
     untold, writes = as_held(untold, (m.id for m in parted.held), writes)
-    own_ids = tuple(m.id for m in parted.unanswered)
+    untold, writes = as_context(untold, _beyond_bounds(parted.unanswered), writes)
+    own_ids = tuple(m.id for m in parted.unanswered if m.id not in dict(writes.untold))
     missed, left_out = budget(tuple(m for m in untold if m.id not in own_ids and _is_missed(m)))
     missed_ids = tuple(m.id for m in missed)
     turn = replace(turn, message_ids=own_ids, missed_ids=missed_ids, missed_left_out=left_out)
     return ask(rules, conversation, untold, turn, now, writes)
 
 
-def without_us(parted: Burst) -> Outcome:
-    """Say how a turn ends whose messages people have taken care of (rule 9)."""
-    return Outcome.HELD if parted.held else Outcome.ANSWERED_BY_HUMAN
+def without_us(
+    rules: Rules, untold: tuple[Message, ...], parted: Burst, writes: Writes, now: datetime
+) -> Decision:
+    """End the turn in `writes`: people have taken care of all its messages (rule 9).
+
+    Where some are held, those that a colleague has answered are context only.
+    """
+    turn = writes.turn
+    assert turn is not None
+    if not parted.held:
+        by_human = Outcome.ANSWERED_BY_HUMAN
+        ending = Ending(rules, writes.conversation, untold, turn, parted.followed, by_human, now)
+        return end(ending, writes)
+    customers = (m.id for m in parted.followed if m.inbound)
+    untold, writes = as_context(untold, customers, writes)
+    requests = tuple(m for m in parted.followed if not m.inbound)
+    own = (*parted.held, *requests)
+    return end(Ending(rules, writes.conversation, untold, turn, own, Outcome.HELD, now), writes)
+
+
+def _beyond_bounds(own: tuple[Message, ...]) -> tuple[int, ...]:
+    """Return what is too much to be answered at once: the oldest, which are told as missed."""
+    said = tuple(m for m in own if m.inbound)
+    kept, _ = budget(said, OWN_MESSAGES_MAX, OWN_BYTES_MAX)
+    return tuple(m.id for m in said if m not in kept)
 
 
 def ensured(state: Ensuring, event: ConversationEnsured, now: datetime) -> Decision:
     """The AI has a conversation: ask it."""
     conversation = replace(state.conversation, ai_conversation=event.ai_conversation)
-    return ask(state.rules, conversation, state.untold, state.turn, now, Writes(conversation))
+    turn = replace(state.turn, tries=0)
+    return ask(state.rules, conversation, state.untold, turn, now, Writes(conversation))
 
 
 def answered(state: Answering | Reconciling, event: Answered, now: datetime) -> Decision:
@@ -126,7 +153,7 @@ def answered(state: Answering | Reconciling, event: Answered, now: datetime) -> 
     told_to = later(conversation.marks.told_to, max(m.event_at for m in told if not _asks(m)))
     conversation = replace(conversation, marks=replace(conversation.marks, told_to=told_to))
     untold = tuple(m for m in state.untold if m.id not in told_ids)
-    window_ends_at = max(m.event_at for m in own if m.inbound) + WINDOW
+    window_ends_at = max(m.event_at for m in (*own, *state.untold) if m.inbound) + WINDOW
     parts = _parts(conversation, state.turn, event.parts, now, window_ends_at)
     turn = replace(
         state.turn,
@@ -137,10 +164,7 @@ def answered(state: Answering | Reconciling, event: Answered, now: datetime) -> 
         tries=0,
         deadline_at=None,
     )
-    # What waited after a failed turn is in this one, as its own or as context: all of it is told.
-    writes = Writes(
-        conversation, turn, parts=parts, answers=bool(parts), told=told_ids, supersedes=True
-    )
+    writes = Writes(conversation, turn, parts=parts, answers=bool(parts), told=told_ids)
     untold, writes = as_context(untold, late(untold, conversation, state.rules), writes)
     told_own = tuple(replace(m, untold=None) for m in own)
     if not parts or now >= window_ends_at:
@@ -168,13 +192,10 @@ def ask(
     now: datetime,
     writes: Writes,
 ) -> Decision:
-    """Ask the AI, or for a conversation to ask it in.
-
-    All of a turn's questions together have a total time; who was away meanwhile is given it anew.
-    """
-    ends_at = turn.answer_ends_at
-    if ends_at is None or now >= ends_at:
-        ends_at = now + timedelta(seconds=rules.answer_total_seconds)
+    """Ask the AI, or for a conversation to ask it in; all of a turn's questions have one time."""
+    ends_at = turn.answer_ends_at or now + timedelta(seconds=rules.answer_total_seconds)
+    if now >= ends_at:
+        return give_up(rules, untold, replace(writes, turn=turn), turn.reason or OUT_OF_TIME, now)
     ensures = rules.ai_conversations and conversation.ai_conversation is None
     turn = replace(
         turn,
@@ -189,6 +210,35 @@ def ask(
         kind(rules, conversation, untold, turn),
         replace(writes, conversation=conversation, turn=turn),
     )
+
+
+def give_up(
+    rules: Rules,
+    untold: tuple[Message, ...],
+    writes: Writes,
+    reason: str,
+    now: datetime,
+    gives_up: frozenset[int] = frozenset(),
+) -> Decision:
+    """End the turn in `writes` as failed: its messages join the next one, a dead letter says why.
+
+    What is in `gives_up` does not.
+    """
+    turn = writes.turn
+    assert turn is not None
+    own = own_messages(untold, turn)
+    ending = Ending(
+        rules,
+        writes.conversation,
+        untold,
+        turn,
+        own,
+        Outcome.FAILED,
+        now,
+        reason=reason,
+        gives_up=gives_up,
+    )
+    return end(ending, replace(writes, fallback_text=rules.fallback_text))
 
 
 def _joins(message: Message, turn: Turn) -> bool:

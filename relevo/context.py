@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from relevo.messages import Fate, Message, Untold
-from relevo.states import split
+from relevo.people import split
 from relevo.turns import Rules
 from relevo.writes import Writes
 

@@ -21,7 +21,8 @@ from datetime import datetime
 from typing import assert_never
 
 from relevo import answering, errands, gathering, retrying, sending
-from relevo.ending import Ending, end, settle
+from relevo.effects import WakeAt
+from relevo.ending import settle
 from relevo.events import (
     Answered,
     AnswerFailed,
@@ -35,6 +36,7 @@ from relevo.events import (
     SendFailed,
     TimerFired,
 )
+from relevo.people import due, split
 from relevo.recalling import ask_history
 from relevo.states import (
     Answering,
@@ -48,11 +50,9 @@ from relevo.states import (
     State,
     Step,
     current_part,
-    due,
     gather_ends_at,
     own_messages,
     raised,
-    split,
     wanted,
 )
 from relevo.turns import PartState, RecallStatus, Rules, Stage, Turn
@@ -159,9 +159,8 @@ def _looked_within_turn(state: Recalling | AtTheAI, event: Looked, now: datetime
     parted = split(state.rules, conversation, own, untold)
     if parted.unanswered:
         return replace(state, conversation=conversation, untold=untold, turn=turn), writes
-    outcome = answering.without_us(parted)
-    ending = Ending(state.rules, conversation, untold, turn, own, outcome, now)
-    return end(ending, writes or Writes(conversation))
+    writes = replace(writes or Writes(conversation), turn=turn)
+    return answering.without_us(state.rules, untold, parted, writes, now)
 
 
 def _with_absorbed(turn: Turn, absorbed: tuple[Absorbed, ...]) -> Turn:
@@ -203,15 +202,14 @@ def _recalled(state: State, event: HistoryRecalled, now: datetime) -> Decision |
 
 def _interrupted(state: State, event: Interrupted, now: datetime) -> Decision | None:
     """An effect of a former life: questions are simply asked again, the others are in doubt."""
-    mine = {effect.key for effect in wanted(state)}
+    mine = {effect.key for effect in wanted(state) if not isinstance(effect, WakeAt)}
     if mine.isdisjoint(event.effect_keys):
         return None
+    assert not isinstance(state, Idle | Gathering), "these want nothing but to be woken"
     match state:
-        case Idle() | Gathering():
-            return None
         case Recalling():
-            writes = Writes(state.conversation)
-            return ask_history(state.rules, state.untold, state.turn, now, writes)
+            writes, turn = Writes(state.conversation), replace(state.turn, answer_ends_at=None)
+            return ask_history(state.rules, state.untold, turn, now, writes)
         case Ensuring() | Answering() | Reconciling():
             return retrying.interrupted(state, now)
         case Sending():

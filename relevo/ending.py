@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relevo.messages import Author, Fate, Message, Untold
-from relevo.states import Gathering, Idle, State, unread
+from relevo.people import unread
+from relevo.states import Gathering, Idle, State
 from relevo.turns import (
     Conversation,
     Marks,
@@ -87,6 +88,8 @@ def end(ending: Ending, writes: Writes) -> tuple[State, Writes]:
         fates=(*writes.fates, *((m.id, fate) for m in ending.own if m.inbound and fate)),
         untold=(*writes.untold, *changed),
         told=tuple(dict.fromkeys((*writes.told, *dropped))),
+        # What waited after a failed turn was told with this one, as its own or as context.
+        supersedes=writes.supersedes or ending.outcome in AI_REMEMBERS,
         dead_letter=DeadLetter(turn.id, ending.turn.stage, ending.reason) if failed else None,
     )
 

@@ -1,18 +1,20 @@
 """Sends that answer nobody: scheduled ones, and what is said when a turn has failed.
 
 They take the same way as replies, one at a time and in order, so that nothing overtakes. Each is a
-turn of its own, with the purpose `send` and without messages of the customer. It moves no mark
-(rule 0), forgets nothing, and once it has left the AI is told of it as of any automation.
+turn of its own, with the purpose `send` and without messages of the customer. It moves none of the
+marks that gaps are measured from (rule 0), forgets nothing, and once it has left the AI is told of
+it as of any automation.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relevo.answering import WINDOW, correlation_id
 from relevo.ending import later
-from relevo.messages import Untold, correlation_key
+from relevo.messages import Source, Untold, correlation_key
+from relevo.people import due
 from relevo.sending import Decision, go_on
-from relevo.states import Gathering, Idle, Sending, due
+from relevo.states import Gathering, Idle, Sending
 from relevo.turns import Part, Purpose, Stage, Turn, Verdict
 from relevo.writes import Writes
 
@@ -41,6 +43,11 @@ def begin(state: Idle | Gathering, now: datetime) -> Decision:
     )
     wrote = [m.event_at for m in state.untold if m.inbound]
     wrote_at = later(conversation.marks.last_customer_at, max(wrote, default=None))
+    window_ends_at = wrote_at + WINDOW if wrote_at is not None else None
+    if message.source is Source.TURN:
+        # An apology that is as late as an answer may not be is none any more.
+        late_at = message.received_at + timedelta(seconds=state.rules.late_answer_seconds)
+        window_ends_at = min(late_at, window_ends_at or late_at)
     part = Part(
         message_id=message.id,
         turn_id=turn.id,
@@ -49,7 +56,7 @@ def begin(state: Idle | Gathering, now: datetime) -> Decision:
         correlation_id=correlation_id(conversation, turn, 1),
         created_at=now,
         # Who never wrote to us has no window that could be known: the provider decides.
-        window_ends_at=wrote_at + WINDOW if wrote_at is not None else None,
+        window_ends_at=window_ends_at,
     )
     told = tuple(replace(m, untold=Untold.CONTEXT) if m is message else m for m in state.untold)
     writes = Writes(

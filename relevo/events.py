@@ -71,7 +71,7 @@ class AnswerFailure(StrEnum):
     UNKNOWN = "unknown"
     """No usable answer came back: the AI may have stored the turn."""
     POLICY = "policy"
-    """The AI will not answer this input; the next turn offers it once more, and no other."""
+    """The AI will not answer this input. What a failed turn held before is not offered again."""
     PERMANENT = "permanent"
     """Will not get better by trying again."""
 

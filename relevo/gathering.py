@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relevo.answering import begin
-from relevo.context import as_context, holding
+from relevo.context import as_context, as_held, holding
 from relevo.ending import Ending, end, later, settle, with_agents_seen
 from relevo.events import Looked
 from relevo.matching import absorb, without_duplicates
 from relevo.messages import Author, Message, Source, Untold
+from relevo.people import Burst, burst, split, unread, wanting_answer
 from relevo.recalling import ask_history, first_reasons, with_reasons
-from relevo.states import Gathering, State, burst, late, split, unread, wanting_answer
+from relevo.states import Gathering, State, late
 from relevo.turns import Conversation, Outcome, Rules, Stage, Turn, Verdict
 from relevo.writes import Writes
 
@@ -63,7 +64,7 @@ def close(state: Gathering, now: datetime) -> Decision:
     answered_whole = not burst(rules, conversation, untold).unanswered
     own = parted.followed if answered_whole else parted.unanswered
     if not own:
-        return _nothing_to_answer(state)
+        return _nothing_to_answer(state, parted)
     turn = _judged(rules, conversation, own, now)
     conversation = with_agents_seen(_customer_seen(conversation, own), untold)
     writes = Writes(conversation, turn, opens=True)
@@ -77,11 +78,13 @@ def close(state: Gathering, now: datetime) -> Decision:
     return ask_history(rules, untold, turn, now, writes)
 
 
-def _nothing_to_answer(state: Gathering) -> Decision:
+def _nothing_to_answer(state: Gathering, parted: Burst) -> Decision:
     """Somebody wants an answer to what has been answered meanwhile, or is held again."""
     asked = tuple(m.id for m in state.untold if m.untold is Untold.ASKED)
     untold = tuple(m for m in state.untold if m.id not in asked)
-    return settle(state.rules, state.conversation, untold), Writes(state.conversation, told=asked)
+    writes = Writes(state.conversation, told=asked)
+    untold, writes = as_held(untold, (m.id for m in parted.held if m.inbound), writes)
+    return settle(state.rules, state.conversation, untold), writes
 
 
 def _judged(

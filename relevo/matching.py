@@ -41,6 +41,7 @@ class Matched:
 
 def match_history(items: tuple[HistoryItem, ...], rows: tuple[Message, ...]) -> Matched:
     """Match history items with our rows of the same window."""
+    rows = tuple(row for row in rows if row.untold is not Untold.DUE)  # nobody has said those yet
     by_key = {key: row for row in rows for key in row.keys}
     pairs: list[tuple[HistoryItem, Message]] = []
     unmatched: list[HistoryItem] = []
@@ -105,7 +106,7 @@ def absorb(
     A row from history that is neither told nor in a turn (`taken`) gives way to the webhook's,
     which so becomes unread again; every other one stays and takes in the webhook's.
     """
-    free = [w for w in witnesses if w.source is not Source.WEBHOOK]
+    free = [w for w in witnesses if w.source is not Source.WEBHOOK and w.untold is not Untold.DUE]
     absorbed = []
     for message in untold:
         if message.source is not Source.WEBHOOK or message.id in taken:

@@ -103,13 +103,17 @@ def seed(thread: tuple[Message, ...]) -> Prompt:
     return Prompt(items=(), thread=_thread(thread))
 
 
-def budget(missed: tuple[Message, ...]) -> tuple[tuple[Message, ...], int]:
-    """Keep the newest missed messages that the AI can be told, and count the older ones left out.
+def budget(
+    messages: tuple[Message, ...],
+    messages_max: int = MISSED_MESSAGES_MAX,
+    bytes_max: int = MISSED_BYTES_MAX,
+) -> tuple[tuple[Message, ...], int]:
+    """Keep the newest messages that the AI can be told, and count the older ones left out.
 
-    Bytes are those of the item each one becomes. If any message was missed, the newest is kept.
+    Bytes are those of the item each one becomes. If there is any message, the newest is kept.
     """
-    kept = _newest(missed, MISSED_MESSAGES_MAX, MISSED_BYTES_MAX)
-    return kept, len(missed) - len(kept)
+    kept = _newest(messages, messages_max, bytes_max)
+    return kept, len(messages) - len(kept)
 
 
 def split_reply(text: str, limit: int = REPLY_PART_CHARACTERS_MAX) -> tuple[str, ...]:

@@ -20,13 +20,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from relevo.answering import Decision, again
-from relevo.ending import Ending, end
+from relevo.answering import Decision, again, give_up
 from relevo.events import AnswerFailed, AnswerFailure, Finding, Reconciled
 from relevo.messages import Untold
 from relevo.recalling import is_late
 from relevo.states import AtTheAI, Ensuring, Reconciling, own_messages
-from relevo.turns import Outcome, Stage, Turn
+from relevo.turns import Stage, Turn
 from relevo.writes import Writes
 
 BUSY_SECONDS = (1.0, 2.0, 4.0, 8.0)
@@ -47,11 +46,19 @@ SPREAD = 0.25
 
 SPREAD_STEPS = 1000
 
+AWAY = timedelta(seconds=5)
+"""A wait that is over for so long was not noticed: nobody was there."""
+
+ATTEMPTS_MAX = 100
+
+INTERRUPTED = "interrupted"
 UNRESOLVED = "unresolved"
 """The reason of a turn whose answer may be anywhere, or nowhere."""
 
 
-def failed(state: AtTheAI, event: AnswerFailed, now: datetime) -> Decision:
+def failed(  # noqa: C901  (one case a failure)
+    state: AtTheAI, event: AnswerFailed, now: datetime
+) -> Decision:
     """Decide what an AI that gave no answer, no conversation or no look leads to."""
     match event.failure:
         case AnswerFailure.CONVERSATION_UNUSABLE:
@@ -61,9 +68,10 @@ def failed(state: AtTheAI, event: AnswerFailed, now: datetime) -> Decision:
             seconds = min(max(seconds, RATE_LIMIT_SECONDS_MIN), RATE_LIMIT_SECONDS_MAX)
             waiting = _postponed(state, seconds, state.turn.tries, now)
             return waiting or _given_up(state, event.reason, now)
-        case AnswerFailure.POLICY | AnswerFailure.PERMANENT:
-            refused = event.failure is AnswerFailure.POLICY
-            return _given_up(state, event.reason, now, offered_twice=refused)
+        case AnswerFailure.POLICY:
+            return _given_up(state, event.reason, now, _offered_twice(state))
+        case AnswerFailure.PERMANENT:
+            return _given_up(state, event.reason, now)
         case _ if isinstance(state, Reconciling):
             return _tried(state, BUSY_SECONDS, now) or _replaced(state, UNRESOLVED, now)
         case AnswerFailure.BUSY:
@@ -106,11 +114,17 @@ def reconciled(state: Reconciling, event: Reconciled, now: datetime) -> Decision
 
 
 def interrupted(state: AtTheAI, now: datetime) -> Decision:
-    """Take up what a former life has left. What it lived through is not held against the turn."""
+    """Take up what a former life has left. What it lived through is not held against the turn.
+
+    A turn that was tried for very long is given up all the same: it may be what kills us.
+    """
+    if state.turn.attempt >= ATTEMPTS_MAX:
+        return _given_up(state, INTERRUPTED, now)
+    asked = state.turn.wait_until is None or isinstance(state, Reconciling)
     ends_at = now + timedelta(seconds=state.rules.answer_total_seconds)
     turn = replace(state.turn, tries=0, replaced=False, answer_ends_at=ends_at)
     state = replace(state, turn=turn)
-    return reconcile(state, now) if _may_be_stored(state) else again(state, now)
+    return reconcile(state, now) if asked and _may_be_stored(state) else again(state, now)
 
 
 def woken(state: AtTheAI, now: datetime) -> Decision | None:
@@ -119,6 +133,8 @@ def woken(state: AtTheAI, now: datetime) -> Decision | None:
     if turn.wait_until is not None:
         if now < turn.wait_until:
             return None
+        if now > turn.wait_until + AWAY:
+            return interrupted(state, now)
         return reconcile(state, now) if isinstance(state, Reconciling) else again(state, now)
     assert turn.deadline_at is not None
     if now < turn.deadline_at:
@@ -129,7 +145,8 @@ def woken(state: AtTheAI, now: datetime) -> Decision | None:
 
 def _may_be_stored(state: AtTheAI) -> bool:
     """Tell whether the AI may hold what this turn has asked."""
-    return state.rules.ai_conversations and not isinstance(state, Ensuring)
+    keeps = state.rules.ai_conversations and state.conversation.ai_conversation is not None
+    return keeps and not isinstance(state, Ensuring)
 
 
 def _tried(state: AtTheAI, waits: Sequence[float], now: datetime) -> Decision | None:
@@ -164,21 +181,20 @@ def _replaced(state: AtTheAI, reason: str, now: datetime) -> Decision:
     return again(replace(state, conversation=conversation, turn=turn), now)
 
 
-def _given_up(
-    state: AtTheAI, reason: str, now: datetime, *, offered_twice: bool = False
-) -> Decision:
-    """End the turn as failed: its messages join the next one, a dead letter says why."""
+def _offered_twice(state: AtTheAI) -> frozenset[int]:
+    """Return what is given up when the AI refuses: what was in a failed turn before.
+
+    Which of its messages is meant nobody says, so what was missed goes with them.
+    """
     own = own_messages(state.untold, state.turn)
-    ending = Ending(
-        state.rules,
-        state.conversation,
-        state.untold,
-        state.turn,
-        own,
-        Outcome.FAILED,
-        now,
-        reason=reason,
-        gives_up=frozenset(m.id for m in own if offered_twice and m.untold is Untold.FAILED),
-    )
-    says = Writes(state.conversation, fallback_text=state.rules.fallback_text)
-    return end(ending, says)
+    again = frozenset(m.id for m in own if m.untold is Untold.FAILED)
+    told = set(state.turn.missed_ids) if again else set()
+    missed = (m.id for m in state.untold if m.id in told and m.untold is not Untold.UNREAD)
+    return again.union(missed)
+
+
+def _given_up(
+    state: AtTheAI, reason: str, now: datetime, gives_up: frozenset[int] = frozenset()
+) -> Decision:
+    writes = Writes(state.conversation, state.turn)
+    return give_up(state.rules, state.untold, writes, reason, now, gives_up)

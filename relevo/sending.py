@@ -8,14 +8,15 @@ later than the send's own deadline did not find it, or after `DOUBT_MAX` where n
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from relevo.answering import WINDOW_CLOSED, started, stored, with_recalled, without_us
+from relevo.answering import WINDOW_CLOSED, started, stored, with_recalled
 from relevo.context import holding
 from relevo.ending import Ending, end
 from relevo.events import HistoryRecalled, Looked, SendAccepted, SendFailed, SendFailure
 from relevo.gathering import read
 from relevo.matching import find_send, match_history, without_duplicates
-from relevo.messages import HistoryItem
-from relevo.states import Burst, Sending, State, current_part, split
+from relevo.messages import HistoryItem, Message, Source
+from relevo.people import Burst, split
+from relevo.states import Sending, State, current_part
 from relevo.turns import PARTS_TERMINAL, Outcome, Part, PartState, Purpose, RecallStatus
 from relevo.writes import Absorbed, Writes
 
@@ -23,6 +24,9 @@ Decision = tuple[State, Writes | None]
 
 DOUBT_MAX = timedelta(seconds=120)
 """A send in doubt is resolved within this, before any one re-send."""
+
+SEND_UNKNOWN = "send_unknown"
+"""The reason of a part that nobody saw, and that may have arrived all the same."""
 
 LOOK_AGAIN = timedelta(seconds=10)
 RETRY_SECONDS = (1.0, 2.0, 4.0)
@@ -138,9 +142,13 @@ def looked_for(state: Sending, event: HistoryRecalled, now: datetime) -> Decisio
         turn = replace(state.turn, wait_until=max(part.deadline_at, now + LOOK_AGAIN))
         state, cancelled = _without_unsent(replace(state, turn=turn))
         return state, replace(writes, turn=turn, parts=cancelled)
+    if not seen_after_deadline and _taken_over(state):
+        # Nobody could be asked: it may have left, so it is not called withdrawn.
+        unseen = replace(part, state=PartState.DEAD, deadline_at=None, reason=SEND_UNKNOWN)
+        return go_on(_with(state, unseen), writes, now)
     if part.resent:
         dead = replace(part, state=PartState.DEAD, deadline_at=None)
-        return _give_up(_with(state, dead), Outcome.FAILED, "send_unknown", writes, now)
+        return _give_up(_with(state, dead), Outcome.FAILED, SEND_UNKNOWN, writes, now)
     unsent = replace(part, state=PartState.PENDING, deadline_at=None, resent=True)
     return go_on(_with(state, unsent), writes, now)
 
@@ -185,11 +193,7 @@ def go_on(state: Sending, writes: Writes, now: datetime) -> Decision:
     if part is None:
         return _ended(state, writes, now)
     if _taken_over(state):
-        cancelled = tuple(
-            replace(p, state=PartState.CANCELLED) if p.state is PartState.PENDING else p
-            for p in state.parts
-        )
-        return _ended(replace(state, parts=cancelled), writes, now)
+        return _ended(replace(state, parts=_withdrawn(state.parts)), writes, now)
     if part.window_ends_at is not None and now >= part.window_ends_at:
         dead = replace(part, state=PartState.DEAD, deadline_at=None, reason=WINDOW_CLOSED)
         return _give_up(_with(state, dead), Outcome.REFUSED, WINDOW_CLOSED, writes, now)
@@ -201,19 +205,22 @@ def go_on(state: Sending, writes: Writes, now: datetime) -> Decision:
 
 def _ended(state: Sending, writes: Writes, now: datetime) -> Decision:
     """Every part is terminal: answered if any of them reached the customer."""
-    return _end(state, writes, without_us(_parted(state)), now)
+    unsent = Outcome.HELD if _parted(state).held else Outcome.ANSWERED_BY_HUMAN
+    return _end(state, writes, unsent, now)
 
 
 def _give_up(
     state: Sending, outcome: Outcome, reason: str, writes: Writes, now: datetime
 ) -> Decision:
     """A part will never be sent. What was sent before it still answers the turn."""
-    parts = tuple(
-        replace(p, state=PartState.CANCELLED) if p.state is PartState.PENDING else p
-        for p in state.parts
+    turn = replace(state.turn, reason=reason)
+    return _end(replace(state, parts=_withdrawn(state.parts), turn=turn), writes, outcome, now)
+
+
+def _withdrawn(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    return tuple(
+        replace(p, state=PartState.CANCELLED) if p.state is PartState.PENDING else p for p in parts
     )
-    state = replace(state, parts=parts, turn=replace(state.turn, reason=reason))
-    return _end(state, writes, outcome, now)
 
 
 def _end(state: Sending, writes: Writes, unsent: Outcome, now: datetime) -> Decision:
@@ -302,13 +309,24 @@ def _never_said(state: Sending, writes: Writes) -> tuple[Sending, Writes]:
 def _taken_over(state: Sending) -> bool:
     """Rule 9: a colleague's message, or a hold, is later than the turn's newest message.
 
-    What is sent to nobody's question is held up by nobody's answer.
+    What is sent to nobody's question is held up by nobody's answer. But what is said because a turn
+    has failed is needless once somebody has the chat.
     """
-    return state.turn.purpose is Purpose.REPLY and not _parted(state).unanswered
+    if state.turn.purpose is Purpose.SEND and not any(
+        m.source is Source.TURN for m in _said(state)
+    ):
+        return False
+    return not _parted(state).unanswered
 
 
 def _parted(state: Sending) -> Burst:
-    return split(state.rules, state.conversation, state.told, state.untold)
+    about = state.told if state.turn.purpose is Purpose.REPLY else _said(state)
+    return split(state.rules, state.conversation, about, state.untold)
+
+
+def _said(state: Sending) -> tuple[Message, ...]:
+    """Return the message of ours that this turn sends."""
+    return tuple(m for m in state.untold if m.id == state.turn.id)
 
 
 def _named(state: Sending, message_id: int) -> Part:

@@ -20,7 +20,8 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from relevo.effects import Ask, Effect, EnsureConversation, Recall, Reconcile, Send, WakeAt
-from relevo.messages import Author, Message, Untold
+from relevo.messages import Message, Untold
+from relevo.people import burst, due, unread
 from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Rules, Turn
 from relevo.writes import Writes
 
@@ -156,27 +157,6 @@ def wanted(state: State) -> tuple[Effect, ...]:  # noqa: C901, PLR0911  (one cas
             assert_never(state)
 
 
-def unread(untold: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return what wants a turn and belongs to none yet: a customer's messages, a request."""
-    return tuple(m for m in untold if m.untold in {Untold.UNREAD, Untold.ASKED})
-
-
-def due(untold: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return the messages of ours that have to be sent, oldest first."""
-    return tuple(m for m in untold if m.untold is Untold.DUE)
-
-
-def wanting_answer(untold: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return what a turn that opened now would be about, but for what a failed one left.
-
-    Rule 10: what was held is no task, unless a person asks. The request stands among them.
-    """
-    waits = {Untold.UNREAD, Untold.ASKED}
-    if any(m.untold is Untold.ASKED for m in untold):
-        waits |= {Untold.HELD, Untold.FAILED}
-    return tuple(m for m in untold if m.untold in waits)
-
-
 def late(
     untold: tuple[Message, ...],
     conversation: Conversation,
@@ -205,12 +185,6 @@ def own_messages(untold: tuple[Message, ...], turn: Turn) -> tuple[Message, ...]
     return tuple(m for m in untold if m.id in ids)
 
 
-def colleague(untold: tuple[Message, ...]) -> Message | None:
-    """Return the newest message of a human agent among these, if its time is known."""
-    agents = [m for m in untold if m.author is Author.AGENT and m.timed]
-    return max(agents, key=lambda m: m.order) if agents else None
-
-
 def gather_ends_at(state: Gathering) -> datetime:
     """Return when the burst is complete: after silence, or after its longest time.
 
@@ -226,74 +200,6 @@ def gather_ends_at(state: Gathering) -> datetime:
         max(arrivals) + timedelta(seconds=state.rules.quiet_seconds),
         min(arrivals) + timedelta(seconds=state.rules.gather_max_seconds),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """Messages, split by what people did about them. A request goes where its messages go.
-
-    `followed` came before a colleague's newest message, `held` during a hold.
-    """
-
-    followed: tuple[Message, ...]
-    held: tuple[Message, ...]
-    unanswered: tuple[Message, ...]
-
-
-def burst(rules: Rules, conversation: Conversation, untold: tuple[Message, ...]) -> Burst:
-    """Split what wants an answer by what people did about it."""
-    return split(rules, conversation, wanting_answer(untold), untold)
-
-
-def split(
-    rules: Rules,
-    conversation: Conversation,
-    messages: tuple[Message, ...],
-    untold: tuple[Message, ...],
-) -> Burst:
-    """Split customer messages by what followed them: a colleague's message, or a hold (rule 9).
-
-    Untold colleagues' messages are known whole; told ones only by their mark, which is a time, so
-    one at the very same instant does not count as later. Whoever asks for an answer wants one
-    although somebody has written, or held the chat, before: messages are judged as of the request.
-    """
-    mark, seen = conversation.marks.last_agent_at, colleague(untold)
-    hold_end = hold_ends_at(rules, conversation, untold)
-    requests = tuple(m for m in messages if m.author is Author.SYSTEM)
-    followed, held, unanswered = [], [], []
-    for m in messages:
-        if m.author is Author.SYSTEM:
-            continue
-        wrote = max(each.order for each in (m, *requests))
-        received_at = max(each.received_at for each in (m, *requests))
-        answered = seen is not None and wrote < seen.order
-        if answered or (mark is not None and wrote[0] < mark):
-            followed.append(m)
-        elif hold_end is not None and received_at < hold_end:
-            held.append(m)
-        else:
-            unanswered.append(m)
-    (unanswered or followed or held).extend(requests)
-    return Burst(
-        *(tuple(sorted(some, key=lambda m: m.order)) for some in (followed, held, unanswered))
-    )
-
-
-def hold_ends_at(
-    rules: Rules, conversation: Conversation, untold: tuple[Message, ...]
-) -> datetime | None:
-    """Return until when what was received is held, because a person said so or has just written."""
-    ends = [conversation.hold_until]
-    seen = colleague(untold)
-    agents = [conversation.marks.last_agent_at, seen.event_at if seen is not None else None]
-    wrote_at = max((at for at in agents if at is not None), default=None)
-    if rules.human_hold_seconds > 0 and wrote_at is not None:
-        silent_until = wrote_at + timedelta(seconds=rules.human_hold_seconds)
-        released_at = conversation.hold_released_at
-        if released_at is not None and released_at > wrote_at:
-            silent_until = min(silent_until, released_at)
-        ends.append(silent_until)
-    return max((at for at in ends if at is not None), default=None)
 
 
 def current_part(parts: tuple[Part, ...]) -> Part | None:

@@ -56,7 +56,8 @@ class Writes:
     absorbed: tuple[Absorbed, ...] = ()
     dead_letter: DeadLetter | None = None
     supersedes: bool = False
-    """The messages of this conversation's open dead letters have been told since."""
+    """This conversation has been answered: open dead letters are closed whose messages are not dead
+    any more."""
     opens: bool = False
     """This is the first commit of `turn`: the one that closes its burst."""
     fallback_text: str = ""

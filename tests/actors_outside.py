@@ -103,6 +103,7 @@ class Ai:
         self.ensured = 0
         self.answering = Door()
         self.ensuring = Door()
+        self.reconciling = Door()
         self.answered: Answer | NoAnswer | None = None
         self.found: Answer | Finding | NoAnswer = Finding.NOT_STORED
         self._trace = trace
@@ -125,6 +126,7 @@ class Ai:
     async def reconcile(self, ai_conversation: str, prompt: Prompt) -> Answer | Finding | NoAnswer:
         del ai_conversation, prompt
         self._trace.append("reconcile")
+        await self.reconciling.through()
         return self.found
 
 

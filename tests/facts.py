@@ -145,6 +145,7 @@ class Ended:
 
     at: datetime
     given_up: bool
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

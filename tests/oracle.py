@@ -158,6 +158,7 @@ class Oracle(Endings):
         own = parted.followed if whole else parted.unanswered
         if not any(not k.asks for k in own):
             # Rule 10: what is held opens no turn; who wanted an answer to it was heard.
+            self._hold(k for k in parted.held if not k.asks)
             for k in self._waiting("asked"):
                 k.waits = None
             return

@@ -1,7 +1,7 @@
 """How turns end, and what is sent, as the oracle understands it (rules 0, 9, 12)."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relevo.events import SendFailure
 from relevo.messages import Author
@@ -44,6 +44,8 @@ class Endings(People):
         """Rule 9: end the open turn if nothing of it waits for us."""
         if not parted.unanswered:
             self._end(Outcome.HELD if parted.held else Outcome.ANSWERED_BY_HUMAN)
+            if parted.held:
+                self._make_context(k for k in parted.followed if not k.asks)
 
     # What is sent.
 
@@ -99,9 +101,27 @@ class Endings(People):
         if outcome is not Outcome.SENT:
             errand.message.waits = None
 
+    def _is_apology(self, errand: Errand) -> bool:
+        return errand.message.said.body == self.rules.fallback_text
+
+    def _needless(self, errand: Errand) -> None:
+        """What is said because a turn has failed is withdrawn once people have the chat."""
+        parted = self._parted([errand.message])
+        if parted.unanswered:
+            raise WrongError("an apology was withdrawn although nobody had the chat")
+        self._end_errand(errand, Outcome.HELD if parted.held else Outcome.ANSWERED_BY_HUMAN)
+
+    def _too_late(self, at: datetime) -> None:
+        """An apology is stale when an answer would be."""
+        errand = self.errand
+        late = timedelta(seconds=self.rules.late_answer_seconds)
+        if errand is None or not self._is_apology(errand) or at < errand.message.received_at + late:
+            raise WrongError("nothing was too late to be sent")
+        self._end_errand(errand, Outcome.REFUSED)
+
     # How a turn ends.
 
-    def _ended(self, fact: Ended) -> None:
+    def _ended(self, fact: Ended) -> None:  # noqa: C901  (one case a reason)
         """The turn's row has ended; if no fact so far says how, it was given up or withdrawn."""
         if self.open is None and self.errand is None:
             return
@@ -111,8 +131,12 @@ class Endings(People):
             self._end(Outcome.FAILED)
         elif self.errand is None and self._turn.stage != "sending":
             raise WrongError("a turn ended while its recall was under way")
+        elif fact.late:
+            self._too_late(fact.at)
         elif fact.given_up or self._leaving.accepted:
             self._give_up(Outcome.FAILED)
+        elif self.errand is not None and self._is_apology(self.errand):
+            self._needless(self.errand)
         elif self.errand is not None or self._parted(self._turn.own).unanswered:
             raise WrongError("a message was withdrawn although nobody had answered")
         else:
@@ -125,6 +149,9 @@ class Endings(People):
             self.owed_since = turn.since
         if outcome is Outcome.ANSWERED:
             self.last_assistant_at = later(self.last_assistant_at, turn.answered_at)
+        if turn.refused and any(k.waits == "failed" for k in turn.own):
+            for k in turn.missed:  # perhaps what the AI refuses is among these
+                k.waits = k.waits if k.waits == "unread" else None
         for k in turn.own:
             # What the AI refused once more is not offered a third time; a request has been heard.
             over = k.asks or (turn.refused and k.waits == "failed")

@@ -50,19 +50,19 @@ class People(Messages):
     def _parted(self, messages: Iterable[Known]) -> Parted:
         """Rule 9: a colleague's message, however known, answers what is earlier; else holds count.
 
-        What a person wants to have answered counts as written, and received, when it was wanted.
+        What a person wants to have answered counts as received when it was wanted, and a
+        colleague's message before that answers nothing.
         """
         messages = list(messages)
         requests = [k for k in messages if k.asks]
-        answered_to = later(*(k.event_at for k in self._agents()))
+        answered_to = later(*(k.event_at for k in self._after(requests)))
         held_to = self._held_to()
         parted = Parted()
         for k in messages:
-            wrote_at = max(m.event_at for m in (k, *requests))
             received_at = max(m.received_at for m in (k, *requests))
             if k.asks:
                 continue
-            if answered_to is not None and wrote_at < answered_to:
+            if answered_to is not None and k.event_at < answered_to:
                 parted.followed.append(k)
             elif held_to is not None and received_at < held_to:
                 parted.held.append(k)
@@ -70,6 +70,22 @@ class People(Messages):
                 parted.unanswered.append(k)
         (parted.unanswered or parted.followed or parted.held).extend(requests)
         return parted
+
+    def _after(self, requests: list[Known]) -> list[Known]:
+        """Return the colleagues' messages that count: those after a request, if there is one.
+
+        What a webhook had brought by then was written before it, whatever the clocks say.
+        """
+        if not requests:
+            return self._agents()
+        came = list(self.known.values())
+        newest = max(requests, key=came.index)
+        return [
+            k
+            for k in self._agents()
+            if k.event_at > newest.event_at
+            and (not k.by_webhook or came.index(k) > came.index(newest))
+        ]
 
     def _agents(self) -> list[Known]:
         known = self.known.values()

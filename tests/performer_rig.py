@@ -1,10 +1,11 @@
 """A performer at a desk: one of every effect, and everything that the performer works with."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from relevo.actors.alarms import Alarms
 from relevo.actors.performer import Performer
-from relevo.effects import Ask, Effect, EnsureConversation, Recall, Send, WakeAt
+from relevo.effects import Ask, Effect, EnsureConversation, Recall, Reconcile, Send, WakeAt
 from relevo.events import Event
 from relevo.messages import Address, Author, ConversationKey, Message, Source
 from relevo.tasks import Tasks
@@ -36,9 +37,12 @@ PART = Part(9, 7, 1, "Buenos días", "relevo-hotel-7-1", START, attempt=1)
 RECALL = Recall(7, 3, "line", ADDRESS, START - timedelta(hours=1), urgent=True)
 ENSURE = EnsureConversation(7, 3)
 ASK = Ask(TURN, None, (MESSAGE,), (), "UTC")
+RECONCILE = Reconcile(replace(ASK, ai_conversation="conv_1"))
 SEND = Send(PART, "line", ADDRESS)
 WAKE = WakeAt(START + timedelta(seconds=60), gated=True)
-EFFECTS: dict[type[Effect], Effect] = {type(e): e for e in (RECALL, ENSURE, ASK, SEND, WAKE)}
+EFFECTS: dict[type[Effect], Effect] = {
+    type(e): e for e in (RECALL, ENSURE, ASK, RECONCILE, SEND, WAKE)
+}
 
 
 class Desk:
@@ -66,6 +70,7 @@ class Desk:
             Recall: outside.line.recalling,
             EnsureConversation: outside.ai.ensuring,
             Ask: outside.ai.answering,
+            Reconcile: outside.ai.reconciling,
             Send: outside.line.sending,
         }
         return doors[type(effect)]

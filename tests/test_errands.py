@@ -137,3 +137,71 @@ def test_a_crash_in_the_middle_leaves_it_in_doubt() -> None:
     story.expect(state=Sending, effects=["Recall", "WakeAt"])
     story.recalled(status=RecallStatus.UNAVAILABLE)
     story.expect(state=Sending, parts=["accepted", "unknown"])
+
+
+SORRY = "Un momento, por favor"
+
+
+def failed_turn() -> Script:
+    """A turn has failed for good, and its customer is to be told so."""
+    story = Script(Rules(ai_conversations=False, fallback_text=SORRY))
+    story.customer("Hola")
+    return story.wait(35).fails_for_good().look().expect(state=Idle)
+
+
+def test_an_apology_is_needless_once_a_colleague_has_written() -> None:
+    story = failed_turn()
+    story.clock("10:00:36").agent("Yo le atiendo")
+    story.woken().expect(
+        state=Idle,
+        outcome="answered_by_human",
+        parts=["cancelled"],
+        untold={"Hola": "failed", "Yo le atiendo": "context"},
+    )
+
+
+def test_an_apology_is_needless_while_a_human_has_the_chat() -> None:
+    story = failed_turn().hold("23:59:59").woken()
+    story.expect(state=Idle, outcome="held", parts=["cancelled"], untold={"Hola": "failed"})
+
+
+def test_an_apology_that_was_paced_is_withdrawn_when_a_colleague_writes() -> None:
+    story = failed_turn().woken().refused(SendFailure.RATE_LIMITED, retry_after_seconds=30)
+    story.agent("Yo le atiendo")
+    story.woken().expect(state=Idle, outcome="answered_by_human", parts=["cancelled"])
+
+
+def test_an_apology_of_long_ago_is_not_said() -> None:
+    story = failed_turn()
+    story.now += timedelta(seconds=story.rules.late_answer_seconds + 1)
+    story.woken().expect(state=Idle, outcome="refused", untold={"Hola": "failed"})
+
+
+def test_a_letter_of_a_send_stays_open_whatever_is_answered_since() -> None:
+    story = reminded().woken().refused(SendFailure.STOPPED, "line_stopped")
+    story.customer("Gracias")
+    story.clock("10:30:35").woken().recalled().answers("De nada").accepted()
+    story.expect(turns=["answered", "failed", "answered"])
+    story.expect(dead_letters=[("sending", "line_stopped")])
+
+
+def test_a_colleague_who_says_the_same_words_has_said_them() -> None:
+    story = Script()
+    story.customer("Hola")
+    story.wait(35).queue("Ok, gracias").expect(state=Answering)
+    story.agent("Ok, gracias")
+    story.expect(
+        state=Idle,
+        outcome="answered_by_human",
+        untold={"Hola": "context", "Ok, gracias": "context"},
+    )
+    assert [str(w) for w in story.thread.untold.values()] == ["context", "due", "context"]
+
+
+def test_a_history_that_shows_the_same_words_is_not_our_send_that_never_left() -> None:
+    story = Script().clock("10:30:00")
+    story.customer("Hola")
+    story.wait(35).queue("Ok, gracias")
+    story.recalled(item("10:30:34", Author.AGENT, "Ok, gracias", "h1"))
+    story.expect(state=Idle, outcome="answered_by_human")
+    story.woken().expect(state=Sending, sends="Ok, gracias")

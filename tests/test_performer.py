@@ -1,6 +1,6 @@
 """The performer: what is wanted runs, once; what is not wanted is stopped; everything reports."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import get_args
@@ -13,14 +13,14 @@ from relevo.actors.performer import (
     START_WITHIN_SECONDS,
     STORE_RETRY_SECONDS,
 )
-from relevo.effects import Ask, Effect, EnsureConversation, Recall, Send
+from relevo.effects import Ask, Effect, EnsureConversation, Recall, Reconcile, Send
 from relevo.events import (
     Answered,
     AnswerFailed,
     AnswerFailure,
     ConversationEnsured,
-    Event,
     HistoryRecalled,
+    Reconciled,
     SendAccepted,
     SendFailed,
     SendFailure,
@@ -30,9 +30,20 @@ from relevo.outcomes import Accepted, Answer, History, NoAnswer, NotAccepted
 from relevo.turns import RecallStatus
 from tests.actors_rig import START
 from tests.fakes.clock import settle, until
-from tests.performer_rig import ASK, EFFECTS, ENSURE, PART, RECALL, SEND, TURN, WAKE, Desk
+from tests.performer_rig import (
+    ASK,
+    EFFECTS,
+    ENSURE,
+    PART,
+    RECALL,
+    RECONCILE,
+    SEND,
+    TURN,
+    WAKE,
+    Desk,
+)
 
-COMES_BACK = [RECALL, ENSURE, ASK, SEND]
+COMES_BACK = [RECALL, ENSURE, ASK, RECONCILE, SEND]
 LEAVES = [ENSURE, ASK, SEND]
 
 by_class = pytest.mark.parametrize("effect", COMES_BACK, ids=lambda e: type(e).__name__)
@@ -62,6 +73,7 @@ async def test_every_effect_comes_back_as_its_event(desk: Desk, effect: Effect) 
         Recall: HistoryRecalled,
         EnsureConversation: ConversationEnsured,
         Ask: Answered,
+        Reconcile: Reconciled,
         Send: SendAccepted,
     }
     assert type(event) is expected[type(effect)]
@@ -296,55 +308,3 @@ async def test_an_unwanted_effect_does_not_wait_for_the_store(desk: Desk) -> Non
     await settle()
     assert len(desk.tasks) == 0
     assert desk.outside.clock.next_alarm_at is None
-
-
-BROKEN: list[tuple[Effect, Callable[[Event], bool]]] = [
-    (
-        RECALL,
-        lambda e: isinstance(e, HistoryRecalled) and e.status is RecallStatus.FAILED,
-    ),
-    (ENSURE, lambda e: isinstance(e, AnswerFailed) and e.failure is AnswerFailure.UNKNOWN),
-    (ASK, lambda e: isinstance(e, AnswerFailed) and e.failure is AnswerFailure.UNKNOWN),
-    (SEND, lambda e: isinstance(e, SendFailed) and e.failure is SendFailure.UNKNOWN),
-]
-
-
-@pytest.mark.parametrize(("effect", "fits"), BROKEN, ids=lambda v: type(v).__name__)
-async def test_an_effect_that_breaks_is_reported_and_still_comes_back(
-    desk: Desk, effect: Effect, fits: Callable[[Event], bool]
-) -> None:
-    desk.door_of(effect).failure = bug = KeyError("a bug")
-    desk.perform(effect)
-    [event] = await desk.told_of(1)
-    assert fits(event)
-    assert desk.performer.running(desk.key) == frozenset()
-    await settle()
-    assert desk.failures == [bug]
-    desk.failures.clear()
-    assert desk.outside.probe.effects == [(type(effect).__name__, "broken")]
-
-
-@by_class
-async def test_an_effect_whose_work_was_given_up_still_comes_back(
-    desk: Desk, effect: Effect
-) -> None:
-    door = desk.door_of(effect)
-    door.closed = True
-    desk.perform(effect)
-    await until(lambda: door.waiting == 1)
-    door.give_up()
-    await desk.told_of(1)
-    assert desk.performer.in_flight == 0
-    await settle()
-    assert len(desk.failures) == 1
-    desk.failures.clear()
-
-
-@by_class
-async def test_a_probe_that_breaks_silences_nobody(desk: Desk, effect: Effect) -> None:
-    desk.outside.probe.failure = bug = RuntimeError("a bug in the metrics")
-    desk.perform(effect)
-    await desk.told_of(1)
-    await settle()
-    assert desk.failures == [bug]
-    desk.failures.clear()

@@ -2,14 +2,8 @@
 
 from relevo.effects import Ask, EnsureConversation, Recall, Send, WakeAt
 from relevo.messages import Author
-from relevo.states import (
-    burst,
-    colleague,
-    current_part,
-    own_messages,
-    split,
-    unread,
-)
+from relevo.people import burst, colleague, split, unread
+from relevo.states import current_part, own_messages
 from relevo.turns import Marks, Rules
 from tests.script import Script, at
 

@@ -28,7 +28,8 @@ from relevo.events import (
     TimerFired,
 )
 from relevo.messages import ConversationKey
-from relevo.states import Gathering, State, due, gather_ends_at, unread, wanted
+from relevo.people import due, unread
+from relevo.states import Gathering, State, gather_ends_at, wanted
 from relevo.turns import Stage
 from relevo.writes import Rows, Writes
 

@@ -313,7 +313,7 @@ def _write_turn(thread: Thread, writes: Writes) -> None:
             reply = thread.messages[part.message_id]
             thread.messages[part.message_id] = replace(reply, event_at=part.started_at)
     if writes.supersedes:
-        thread.superseded.update(thread.dead_letters)
+        thread.supersede()
     if writes.dead_letter is not None:
         thread.dead_letters[writes.dead_letter.turn_id] = writes.dead_letter
 

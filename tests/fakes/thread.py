@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from relevo.messages import Author, Fate, Message, Source, Untold
-from relevo.turns import PARTS_TERMINAL, Conversation, Part, Stage, Turn
+from relevo.turns import PARTS_TERMINAL, Conversation, Part, Purpose, Stage, Turn
 from relevo.writes import DeadLetter, Writes
 
 
@@ -44,6 +44,14 @@ class Thread:
         for message_id in writes.told:
             self.untold.pop(message_id, None)
         self.fates.update(writes.fates)
+
+    def supersede(self) -> None:
+        """Close the letters of turns none of whose messages is dead any more."""
+        for turn_id in self.dead_letters:
+            turn = self.turns[turn_id]
+            dead = any(self.fates.get(i) is Fate.DEAD for i in turn.message_ids)
+            if turn.purpose is Purpose.REPLY and not dead:
+                self.superseded.add(turn_id)
 
     def raise_version(self) -> None:
         """Have memory notice: what it decided on is not all any more."""

@@ -150,6 +150,11 @@ FROM jsonb_to_recordset($2::jsonb) AS t (turn_id bigint, conversation_id bigint,
 ON CONFLICT DO NOTHING;
 
 -- name: supersede
--- The messages of these conversations' open dead letters have been told since.
-UPDATE dead_letter SET closed_at = $3::timestamptz, closed_as = 'superseded'
-WHERE business_id = $1::text AND conversation_id = ANY ($2::bigint[]) AND closed_at IS NULL;
+-- These conversations have been answered. An open dead letter is made up for if none of its messages
+-- is dead any more; a send of ours that failed is not, whatever has been answered since.
+UPDATE dead_letter AS d SET closed_at = $3::timestamptz, closed_as = 'superseded'
+FROM turn AS t
+WHERE d.business_id = $1::text AND d.conversation_id = ANY ($2::bigint[]) AND d.closed_at IS NULL
+    AND t.business_id = d.business_id AND t.id = d.turn_id AND t.purpose IS DISTINCT FROM 'send'
+    AND NOT EXISTS (SELECT FROM message AS m WHERE m.business_id = d.business_id
+        AND m.id = ANY (t.message_ids) AND m.fate = 'dead');

@@ -1,5 +1,7 @@
 -- Back to what the release before can read. What only this one knows becomes the nearest that it does.
 UPDATE untold SET state = 'context' WHERE state = 'held';
+DELETE FROM message AS m USING untold AS u WHERE u.state IN ('asked', 'due')
+    AND m.business_id = u.business_id AND m.id = u.message_id;
 DELETE FROM untold WHERE state IN ('asked', 'due');
 UPDATE message SET source = 'turn' WHERE source IN ('schedule', 'api');
 UPDATE turn SET stage = 'answering' WHERE stage = 'reconciling';
