@@ -4,6 +4,7 @@ A `Writes` is one conversation's part of a transaction: conditional on its versi
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 from relevo.messages import Fate, Message, Untold
 from relevo.turns import Conversation, Part, Turn
@@ -64,6 +65,18 @@ class Writes:
     """What to say to the customer of a turn that failed: a message of ours, due at once."""
     matched: int = 0
     """History items of the recall that were messages we had already."""
+
+
+class Unread(int):
+    """How many rows of a conversation want a turn; `pressing` if one of them waits for no burst."""
+
+    pressing: bool
+
+    def __new__(cls, rows: int, *, pressing: bool = False) -> Self:
+        """Count them."""
+        self = super().__new__(cls, rows)
+        self.pressing = pressing
+        return self
 
 
 @dataclass(frozen=True, slots=True)

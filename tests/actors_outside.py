@@ -18,7 +18,7 @@ from relevo.events import Finding
 from relevo.messages import Address, ConversationKey, Message
 from relevo.outcomes import Accepted, Answer, History, NoAnswer, NotAccepted, Prompt
 from relevo.turns import RecallStatus, Rules, Turn
-from relevo.writes import Rows, Writes
+from relevo.writes import Rows, Unread, Writes
 from tests.fakes.journal import MemoryJournal
 
 QUIET_SECONDS = 35
@@ -198,7 +198,7 @@ class Journal(MemoryJournal):
         await self.reserving.through()
         return await super().reserve(count)
 
-    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, int]:
+    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, Unread]:
         await self.sweeping.through()
         return await super().unread(received_after)
 

@@ -31,7 +31,7 @@ from relevo.messages import ConversationKey
 from relevo.people import due, unread
 from relevo.states import Gathering, State, gather_ends_at, wanted
 from relevo.turns import Stage
-from relevo.writes import Rows, Writes
+from relevo.writes import Rows, Unread, Writes
 
 LOST_RACES_MAX = 20
 """A step that loses more often than this in a row is a bug, not a race."""
@@ -78,12 +78,12 @@ class Customer(AsyncioActor):
         self._behind = False
         self._catch_ups = 0
 
-    def expects(self, unread_count: int) -> bool:
-        """Tell whether so many unread rows are news to memory, or to what it will read anyway."""
+    def expects(self, found: Unread) -> bool:
+        """Tell whether so many unread rows are known to memory, or will be read anyway in time."""
         if self.busy or self._behind:
-            return True
+            return self.busy or not found.pressing
         untold = self.state.untold if self.state is not None else ()
-        return len(unread(untold)) + len(due(untold)) == unread_count
+        return len(unread(untold)) + len(due(untold)) == found
 
     def show(self, rows: Rows | None) -> None:
         """Have rows looked at, instead of older ones; None: it reads them itself."""

@@ -11,7 +11,7 @@ from relevo.events import Finding
 from relevo.messages import Address, ConversationKey, Message
 from relevo.outcomes import Accepted, Answer, History, NoAnswer, NotAccepted, Prompt
 from relevo.turns import Rules, Turn
-from relevo.writes import Rows, Writes
+from relevo.writes import Rows, Unread, Writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Journal(Protocol):
     async def reserve(self, count: int) -> Sequence[int]:
         """Take message ids from the sequence, ascending."""
 
-    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, int]:
+    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, Unread]:
         """Count unread rows per conversation that has any; with open turns when asked for all."""
 
 

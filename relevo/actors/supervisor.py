@@ -31,7 +31,7 @@ from relevo.messages import ConversationKey
 from relevo.states import AtTheAI, Gathering, Idle, Recalling, Sending
 from relevo.tasks import Tasks, is_stopped
 from relevo.turns import PARTS_TERMINAL, Part
-from relevo.writes import Rows
+from relevo.writes import Rows, Unread
 
 STRIDE = 500
 """Customers that are gone through before others have the loop; about half a millisecond."""
@@ -189,7 +189,7 @@ class Supervisor:
             self._kept_up_at = self._world.clock.monotonic()
             await self._chores.keep_up()
 
-    async def _look_at(self, found: Mapping[ConversationKey, int]) -> None:
+    async def _look_at(self, found: Mapping[ConversationKey, Unread]) -> None:
         """Look at whoever has rows that are news to memory."""
         for number, (key, count) in enumerate(found.items(), start=1):
             customer = self._customers.get(key)

@@ -29,7 +29,7 @@ from relevo.store.rows import (
     turn_row,
 )
 from relevo.store.sql import statements
-from relevo.writes import Rows, Writes
+from relevo.writes import Rows, Unread, Writes
 
 if TYPE_CHECKING:
     from relevo.store.pools import Connection
@@ -118,7 +118,7 @@ class PostgresJournal:
         # Of two fetches at once the later one's ids may have come first.
         return sorted(self._reserved.popleft() for _ in range(count))
 
-    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, int]:
+    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, Unread]:
         """Count unread rows per conversation; with open turns when asked for all (None)."""
         name = "unread_all" if received_after is None else "unread_since"
         since = () if received_after is None else (received_after,)
@@ -126,7 +126,9 @@ class PostgresJournal:
             async with connected(self._pools.sweep) as connection:
                 rows = await connection.fetch(self._sweep[name], *since)
         return {
-            ConversationKey(row["business_id"], row["conversation_id"]): row["unread"]
+            ConversationKey(row["business_id"], row["conversation_id"]): Unread(
+                row["unread"], pressing=row["pressing"]
+            )
             for row in rows
             if self._serves(row["business_id"])
         }

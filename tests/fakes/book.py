@@ -23,7 +23,7 @@ from relevo.messages import (
     correlation_key,
 )
 from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Stage, Turn
-from relevo.writes import Absorbed, Rows, Writes
+from relevo.writes import Absorbed, Rows, Unread, Writes
 from tests.fakes.thread import Thread, reply
 
 BUSINESS = "hotel"
@@ -175,17 +175,19 @@ class Book:
     def reserve(self, count: int) -> list[int]:
         return [next(self._message_ids) for _ in range(count)]
 
-    def unread(self, received_after: datetime | None) -> dict[ConversationKey, int]:
+    def unread(self, received_after: datetime | None) -> dict[ConversationKey, Unread]:
         """Count unread rows; asked for all of them (None), name open turns too."""
         counted = {}
         for key, thread in self._threads.items():
-            count = sum(
-                state in WANTS_A_TURN
-                and (received_after is None or thread.messages[i].received_at > received_after)
+            want = [
+                state
                 for i, state in thread.untold.items()
-            )
-            if count or (received_after is None and thread.open_turn is not None):
-                counted[key] = count
+                if state in WANTS_A_TURN
+                and (received_after is None or thread.messages[i].received_at > received_after)
+            ]
+            if want or (received_after is None and thread.open_turn is not None):
+                pressing = any(state is not Untold.UNREAD for state in want)
+                counted[key] = Unread(len(want), pressing=pressing)
         return counted
 
     def fates(self) -> dict[int, Fate]:

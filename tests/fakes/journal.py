@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from relevo.messages import ConversationKey, Message
-from relevo.writes import Rows, Writes
+from relevo.writes import Rows, Unread, Writes
 from tests.fakes.book import Book
 
 
@@ -38,5 +38,5 @@ class MemoryJournal:
     async def reserve(self, count: int) -> Sequence[int]:
         return self.book.reserve(count)
 
-    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, int]:
+    async def unread(self, received_after: datetime | None) -> Mapping[ConversationKey, Unread]:
         return self.book.unread(received_after)

@@ -1,8 +1,9 @@
 -- What a sweep may see: ids, no bodies. Runs as relevo_sweep.
 
 -- name: unread_since
--- Conversations with unread rows of the last minutes, with how many.
-SELECT business_id, conversation_id, count(*) AS unread
+-- Conversations with unread rows of the last minutes, with how many, and whether any is pressing: a
+-- person's request, or something of ours to be sent, which waits for no burst.
+SELECT business_id, conversation_id, count(*) AS unread, bool_or(state <> 'unread') AS pressing
 FROM untold
 WHERE state IN ('unread', 'asked', 'due') AND received_at > $1::timestamptz
 GROUP BY business_id, conversation_id;
@@ -10,12 +11,13 @@ GROUP BY business_id, conversation_id;
 -- name: unread_all
 -- Everything that wants to go on: unread rows of any age, and open turns. For taking over: first
 -- whoever waits for nothing but a send, then whoever has waited longest.
-SELECT business_id, conversation_id, count(*) FILTER (WHERE unread) AS unread
+SELECT business_id, conversation_id, count(state) AS unread,
+    coalesce(bool_or(state <> 'unread'), false) AS pressing
 FROM (
-    SELECT business_id, conversation_id, received_at, true AS unread FROM untold
+    SELECT business_id, conversation_id, received_at, state FROM untold
     WHERE state IN ('unread', 'asked', 'due')
     UNION ALL
-    SELECT business_id, conversation_id, NULL, false FROM turn WHERE stage <> 'ended'
+    SELECT business_id, conversation_id, NULL, NULL FROM turn WHERE stage <> 'ended'
 ) AS waiting
 GROUP BY business_id, conversation_id
 ORDER BY min(received_at) NULLS FIRST;
