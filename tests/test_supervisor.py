@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest_asyncio
 
+from relevo.answering import OWN_MESSAGES_MAX
 from relevo.messages import ConversationKey
 from tests.actors_outside import QUIET_SECONDS, closed
 from tests.actors_rig import Hotel, passes, phone
@@ -36,7 +37,8 @@ async def test_looks_that_come_while_rows_are_read_are_one_more_read(hotel: Hote
     assert len(hotel.journal.loads) == 2
     await hotel.advance(QUIET_SECONDS)
     [question] = hotel.ai.questions
-    assert question.message_count == 1001
+    assert question.message_count == OWN_MESSAGES_MAX
+    assert len(hotel.book.fates()) == 1001
 
 
 async def test_a_look_is_never_lost_however_it_meets_the_end_of_a_read(hotel: Hotel) -> None:
@@ -91,7 +93,7 @@ async def test_looks_at_a_busy_customer_do_not_fill_its_mailbox(hotel: Hotel) ->
         assert len(hotel.journal.loads) > 40
         assert hotel.supervisor.mailbox_messages() <= 1
     await hotel.advance(QUIET_SECONDS)
-    assert [question.message_count for question in hotel.ai.questions] == [1, 1000]
+    assert [question.message_count for question in hotel.ai.questions] == [1, OWN_MESSAGES_MAX]
 
 
 async def test_looks_without_rows_do_not_fill_a_mailbox_either(hotel: Hotel) -> None:
