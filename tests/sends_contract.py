@@ -113,3 +113,7 @@ class SendsContract:
         dead = part_of(turn, sorry.id, state=PartState.DEAD, reason="window_closed")
         await written(stores, key, turn=turn, parts=(dead,), told=(sorry.id,))
         assert [m.body for m in await stores.journal.told(key, 9)] == ["Hola"]
+        assert [m.body for m in await stores.journal.window(key, after(-60))] == ["Hola"]
+        unseen = replace(dead, reason="send_unknown")
+        await written(stores, key, parts=(unseen,))
+        assert SORRY in [m.body for m in await stores.journal.window(key, after(-60))]

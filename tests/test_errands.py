@@ -205,3 +205,11 @@ def test_a_history_that_shows_the_same_words_is_not_our_send_that_never_left() -
     story.recalled(item("10:30:34", Author.AGENT, "Ok, gracias", "h1"))
     story.expect(state=Idle, outcome="answered_by_human")
     story.woken().expect(state=Sending, sends="Ok, gracias")
+
+
+def test_an_apology_in_doubt_is_found_although_one_of_the_same_words_never_left() -> None:
+    story = failed_turn().woken().refused(SendFailure.REJECTED)
+    story.clock("10:00:50").customer("Alo?")
+    story.wait(35).fails_for_good().look().woken().refused(SendFailure.UNKNOWN, "timeout")
+    story.recalled(item("10:01:25", Author.AGENT, SORRY, "h9"))
+    story.expect(turns=["failed", "failed", "failed", "sent"])

@@ -68,6 +68,7 @@ ORDER BY m.event_at, m.id;
 -- name: window
 -- Our messages of a window, with every id they were seen under, to match a history with; and those
 -- that the history names by id, wherever and whosever they are: an id is one message, never two.
+-- What surely never left is in no history, and its words may be another's.
 SELECT m.conversation_id, u.state, m.id, m.author, m.author_name, m.kind, m.body, m.source,
     m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value,
     ARRAY(SELECT k.key FROM message_key AS k
@@ -76,6 +77,9 @@ FROM (
     SELECT n.id FROM message AS n
     WHERE n.business_id = $1::text AND n.conversation_id = $2::bigint
         AND (n.event_at >= $3::timestamptz OR NOT n.timed)
+        AND NOT EXISTS (SELECT FROM outbox AS o WHERE o.business_id = n.business_id
+            AND o.message_id = n.id AND o.state IN ('dead', 'cancelled')
+            AND o.reason <> 'send_unknown')
     UNION
     SELECT k.message_id FROM message_key AS k
     WHERE k.business_id = $1::text AND k.channel_id = $4::text AND k.key = ANY ($5::text[])
