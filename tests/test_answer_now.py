@@ -12,9 +12,10 @@ SWEEP_SECONDS = 2
 @pytest.mark.parametrize("messages", [1, 2, 3])
 async def test_a_burst_that_grows_is_answered_now_when_a_person_asks(messages: int) -> None:
     async with Hotel() as hotel:
-        for number in range(messages):
-            key = hotel.customer(f"mensaje {number}")
+        key = hotel.customer("mensaje 1")
+        for number in range(1, messages):
             await hotel.advance(1)
+            hotel.customer(f"mensaje {number + 1}")
         people.ask(hotel.book, key, hotel.clock.now())
         await hotel.supervisor.sweep()
         await hotel.advance(SWEEP_SECONDS)
@@ -26,9 +27,9 @@ async def test_a_burst_that_grows_is_answered_now_when_a_person_asks(messages: i
 
 async def test_what_we_have_to_say_leaves_while_a_burst_grows() -> None:
     async with Hotel() as hotel:
-        for number in range(2):
-            key = hotel.customer(f"mensaje {number}")
-            await hotel.advance(1)
+        key = hotel.customer("mensaje 1")
+        await hotel.advance(1)
+        hotel.customer("mensaje 2")
         people.queue(hotel.book, key, "Recordatorio", hotel.clock.now())
         await hotel.supervisor.sweep()
         await hotel.advance(SWEEP_SECONDS)
