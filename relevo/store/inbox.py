@@ -49,6 +49,9 @@ WAITING_BYTES_MAX = 256 * 1024 * 1024
 BUSINESS_SHARE = 0.75
 """Of what may wait, as one business's where there are several; the rest is left to the others."""
 
+ROUNDS_MAX = 4
+"""Looks at a message: a stranger is met, may then lose a race, and is known after that."""
+
 FLIGHTS_MAX = 3
 """Batches being written while the next one is put together; a connection each."""
 
@@ -161,13 +164,18 @@ class Inbox:
     async def _store(
         self, connection: "Connection", placed: list[Placed], receipts: Sequence[Receipt]
     ) -> None:
-        rows = await self._deliver(connection, placed)
-        self._account(rows, placed, receipts)
-        if unplaced := [placed[row["ordinal"]] for row in rows if row["outcome"] == "unplaced"]:
-            await self._meet(connection, unplaced)
-            met = await self._deliver(connection, unplaced)
-            assert all(row["outcome"] != "unplaced" for row in met), "met, and still a stranger"
-            self._account(met, unplaced, receipts)
+        for _ in range(ROUNDS_MAX):
+            rows = await self._deliver(connection, placed)
+            self._account(rows, placed, receipts)
+            # Who came first with what is `raced` may be a recall, which makes it context: the next
+            # round sees its row, and what wants an answer is revived.
+            again = [row for row in rows if row["outcome"] in {"unplaced", "raced"}]
+            if not again:
+                return
+            if strangers := [placed[r["ordinal"]] for r in again if r["outcome"] == "unplaced"]:
+                await self._meet(connection, strangers)
+            placed = [placed[ordinal] for ordinal in sorted(row["ordinal"] for row in again)]
+        raise AssertionError("met, and still a stranger")
 
     async def _deliver(
         self, connection: "Connection", placed: list[Placed]

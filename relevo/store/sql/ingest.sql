@@ -48,7 +48,8 @@ ON CONFLICT DO NOTHING;
 -- name: deliver
 -- One batch of messages, in one statement: places each by its addresses, drops what any of its ids
 -- names already, stores the rest, and tells what became of each.
--- `unplaced` ones have an address that nobody has yet: they have to `meet` first.
+-- `unplaced` ones have an address that nobody has yet: they have to `meet` first. `raced` ones were
+-- stored by another transaction that this statement waited for and cannot see; the next one can.
 -- A column of texts is one text, each element after a U+001F: the driver looks at the elements of an
 -- array one by one, and asks each whether it is an array.
 WITH item AS (
@@ -207,7 +208,8 @@ SELECT item.ordinal,
     CASE
         WHEN fresh.id IS NOT NULL THEN 'stored'
         WHEN revived.ordinal IS NOT NULL THEN 'revived'
-        WHEN known.ordinal IS NOT NULL OR numbered.ordinal IS NOT NULL THEN 'duplicate'
+        WHEN known.ordinal IS NOT NULL THEN 'duplicate'
+        WHEN numbered.ordinal IS NOT NULL THEN 'raced'
         ELSE 'unplaced'
     END AS outcome
 FROM item
