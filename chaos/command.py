@@ -18,7 +18,7 @@ import uvloop
 from rich.console import Console
 
 from bench.results import Promise, Result, as_json, machine, print_table
-from chaos.loop import STOP_SECONDS_MAX, Outcome, Plan, kill_loop
+from chaos.loop import BLIND_SECONDS, STOP_SECONDS_MAX, Outcome, Plan, kill_loop
 from chaos.recovery import Recovery, recovery
 from chaos.server import Site
 from chaos.stopped import WAYS, Woken, stopped_while_sending
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="chaos", description="Kill the server under traffic and look for what is missing."
     )
     parser.add_argument("--kills", type=int, default=200, metavar="N", help="default: 200")
-    parser.add_argument("--customers", type=int, default=80, metavar="N", help="default: 80")
+    parser.add_argument("--customers", type=int, default=300, metavar="N", help="default: 300")
     parser.add_argument(
         "--open-turns", type=int, default=20_000, metavar="N", help="for the recovery; 20,000"
     )
@@ -125,13 +125,13 @@ def _of_the_loop(outcome: Outcome) -> Iterator[Result]:
         f"{outcome.plan.kills} kills in {outcome.seconds:.0f} s, {outcome.kills_while_starting} of "
         f"them before it served; {outcome.messages:,} messages of {outcome.plan.customers} "
         f"customers, {outcome.redelivered:,} deliveries repeated for want of a 200, "
-        f"{outcome.repeated:,} without a reason; audit: {fates}"
+        f"{outcome.repeated:,} without a reason; {fates}"
     )
     yield Result(LOOP, LOST, len(found.lost) + abs(outcome.audited), how)
     turns = ", ".join(f"{count:,} {name}" for name, count in sorted(outcome.outcomes.items()))
     how = (
         f"{outcome.replies:,} texts at the provider; turns: {turns}; {outcome.resent:,} guarded "
-        "re-sends, of texts that the provider had not"
+        f"re-sends, {outcome.blind:,} of them blind, after {BLIND_SECONDS} s without a history"
     )
     yield Result(LOOP, DOUBLED, len(found.doubled), how)
     yield Result(LOOP, DISORDERED, len(found.disordered), "by when they were said and accepted")

@@ -16,6 +16,8 @@ TOKEN = re.compile(r"\bc\d+-\d+\b")
 PART = re.compile(r"^(answer|rest of answer) (\d+)\b")
 
 ANSWERED = "answered"
+TOLD = "told"
+"""The history brought it before its webhook did, and the AI was told it with an older turn."""
 WITH_A_HUMAN = frozenset({ANSWERED, "answered_by_human", "context"})
 """Fates that a message may have in the end where a colleague has written too."""
 
@@ -65,11 +67,13 @@ def examine(
     replies: Sequence[Reply],
     fates: Mapping[str, str],
     with_agents: frozenset[str] = frozenset(),
+    blind: frozenset[str] = frozenset(),
 ) -> Findings:
     """Compare what was said with what was answered.
 
     `fates` are the database's, by token; `with_agents` are phones that a colleague wrote to. A text
-    that comes twice is wrong also where a doubt was its reason: this provider's history is whole.
+    that comes twice is wrong also where a doubt was its reason, for this provider's history is
+    whole; but for the `blind`, sent again because nobody could be asked for too long.
     """
     letters = list(letters)
     answered = replies_of(replies)
@@ -77,7 +81,7 @@ def examine(
     return Findings(
         lost=[m.token for m in letters if _is_lost(m, answered, fates, with_agents)],
         doubled=[
-            *(text for (_, text), count in copies.items() if count > 1),
+            *(text for (_, text), count in copies.items() if count > 1 + (text in blind)),
             *(token for token, texts in answered.items() if len(texts) > 1),
         ],
         disordered=[*_overtaken(letters, replies), *_parts_in_disorder(replies)],
@@ -103,6 +107,8 @@ def _is_lost(
     if letter.accepted_at == inf:
         return False  # nobody has promised anything
     fate = fates.get(letter.token)
+    if fate == TOLD:
+        return False
     if fate == ANSWERED or letter.phone not in with_agents:
         return fate != ANSWERED or letter.token not in answered
     return fate not in WITH_A_HUMAN

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
 
@@ -29,8 +30,19 @@ LAST_WORDS_MAX = 3
 STOP_SECONDS_MAX = 15
 """10 s of drain, and what is around it."""
 
-FATES = "SELECT body, fate FROM message WHERE author = 'customer' AND source = 'webhook'"
-RESENT = "SELECT count(*) FROM outbox WHERE resent"
+BLIND_SECONDS = 120
+"""So long a send in doubt is looked for before it is repeated without an answer."""
+
+FATES = """
+SELECT m.body, CASE WHEN m.source = 'history' AND EXISTS (SELECT FROM turn AS t
+        WHERE t.conversation_id = m.conversation_id AND m.id = ANY (t.missed_ids)
+            AND t.outcome = 'answered') THEN 'told' ELSE m.fate END AS fate
+FROM message AS m WHERE m.author = 'customer'
+"""
+RESENT = """
+SELECT m.body, o.started_at - o.first_started_at >= $1::interval AS blind FROM outbox AS o
+JOIN message AS m ON (m.business_id, m.id) = (o.business_id, o.message_id) WHERE o.resent
+"""
 NOTHING_WAITS = """
 SELECT NOT EXISTS (SELECT FROM untold WHERE state NOT IN ('context', 'failed'))
     AND NOT EXISTS (SELECT FROM turn WHERE stage <> 'ended')
@@ -66,7 +78,9 @@ class Outcome:
     redelivered: int
     repeated: int
     resent: int
-    """Texts that were sent again after a doubt; none of them may be at the provider twice."""
+    """Texts that were sent again after a doubt."""
+    blind: int
+    """Of these, without an answer of the history: only they may be at the provider twice."""
     outcomes: dict[str, int]
 
     @property
@@ -101,14 +115,15 @@ async def kill_loop(plan: Plan, site: Site, say: Callable[[str], None]) -> Outco
             audited, _ = await server.ask("audit --json")
             async with site.database() as connection:
                 fates = {r["body"]: r["fate"] for r in await connection.fetch(FATES)}
-                resent = await connection.fetchval(RESENT)
+                resent = await connection.fetch(RESENT, timedelta(seconds=BLIND_SECONDS))
                 outcomes = {r["outcome"]: r["turns"] for r in await connection.fetch(OUTCOMES)}
         finally:
             await server.close()
         replies = town.replies
+        blind = frozenset(row["body"] for row in resent if row["blind"])
         return Outcome(
             plan=plan,
-            findings=examine(town.letters.values(), replies, fates, town.with_agents),
+            findings=examine(town.letters.values(), replies, fates, town.with_agents, blind),
             audited=audited,
             fates=dict(Counter(fates.values())),
             exit_code=exit_code,
@@ -119,7 +134,8 @@ async def kill_loop(plan: Plan, site: Site, say: Callable[[str], None]) -> Outco
             replies=len(replies),
             redelivered=town.redelivered,
             repeated=town.repeated,
-            resent=resent,
+            resent=len(resent),
+            blind=len(blind),
             outcomes=outcomes,
         )
 

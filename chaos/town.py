@@ -24,8 +24,10 @@ from relevo.tasks import Tasks
 from tests.fakes.openai import FakeOpenAI
 from tests.fakes.wati import FakeWati, delivered
 
-PAUSE_SECONDS = (0.2, 3.0)
-"""How long a customer is silent between two bursts."""
+PAUSE_SECONDS = (1.0, 15.0)
+"""How long a customer is silent between two bursts. Many write seldom rather than few often: a look
+into a history takes a call a hundred messages, of the provider's ten in ten seconds.
+"""
 BURST_MAX = 3
 BETWEEN_SECONDS_MAX = 0.25
 """Within a burst; about as long as a burst waits for more, so some end too early."""
@@ -39,7 +41,7 @@ ECHOED_SHARE = 0.3
 doubts them has nothing but the history.
 """
 THINK_SECONDS_MAX = 0.4
-TAKE_SECONDS_MAX = 0.3
+TAKE_SECONDS_MAX = 0.2
 """How long the provider keeps a send waiting that it has taken."""
 AGENT_EVERY = 10
 """So many customers have one whom an agent knows."""

@@ -224,8 +224,8 @@ def _close(writer: asyncio.StreamWriter, *, resets: bool) -> None:
     if not resets:
         writer.close()
         return
-    raw: socket.socket = writer.get_extra_info("socket")
-    if raw.fileno() != -1 and raw.family != socket.AF_UNIX:
+    raw: socket.socket | None = writer.get_extra_info("socket")
+    if raw is not None and raw.fileno() != -1 and raw.family != socket.AF_UNIX:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
     writer.transport.abort()
 

@@ -55,11 +55,15 @@ def test_a_message_may_be_left_to_a_colleague_only_where_one_wrote() -> None:
     fates = "answered answered_by_human"
     assert judged(ANSWERS[:1], fates).lost == ["c1-2"]
     assert judged(ANSWERS[:1], fates, with_agents=frozenset({ANA})).sound
+    assert judged(ANSWERS[:1], "answered told").sound
     assert judged(ANSWERS[:1], "answered dead", with_agents=frozenset({ANA})).lost == ["c1-2"]
 
 
-def test_a_text_that_comes_twice_is_doubled() -> None:
-    assert judged([*ANSWERS, ANSWERS[1]]).doubled == ["answer 2 to c1-2"]
+def test_a_text_that_comes_twice_is_doubled_unless_nobody_could_be_asked_for_it() -> None:
+    twice, again = [*ANSWERS, ANSWERS[1]], ANSWERS[1].text
+    assert judged(twice).doubled == [again]
+    assert judged(twice, blind=frozenset({again})).sound
+    assert judged([*twice, ANSWERS[1]], blind=frozenset({again})).doubled == [again]
 
 
 def test_a_message_that_two_answers_are_about_is_doubled() -> None:
