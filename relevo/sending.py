@@ -147,7 +147,7 @@ def looked_for(state: Sending, event: HistoryRecalled, now: datetime) -> Decisio
         unseen = replace(part, state=PartState.DEAD, deadline_at=None, reason=SEND_UNKNOWN)
         return go_on(_with(state, unseen), writes, now)
     if part.resent:
-        dead = replace(part, state=PartState.DEAD, deadline_at=None)
+        dead = replace(part, state=PartState.DEAD, deadline_at=None, reason=SEND_UNKNOWN)
         return _give_up(_with(state, dead), Outcome.FAILED, SEND_UNKNOWN, writes, now)
     unsent = replace(part, state=PartState.PENDING, deadline_at=None, resent=True)
     return go_on(_with(state, unsent), writes, now)

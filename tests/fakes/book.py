@@ -332,8 +332,11 @@ def _near(row: Message, waiting: Message) -> bool:
 def _may_be_seen(thread: Thread, message: Message, since: datetime) -> bool:
     """Tell whether a history since then may show it; what surely never left is in none."""
     part = thread.parts.get(message.id)
-    gone = part is not None and part.state in {PartState.DEAD, PartState.CANCELLED}
-    never_left = gone and part is not None and part.reason != SEND_UNKNOWN
+    never_left = (
+        part is not None
+        and part.state in {PartState.DEAD, PartState.CANCELLED}
+        and not (part.resent or part.reason == SEND_UNKNOWN)
+    )
     return (message.event_at >= since or not message.timed) and not never_left
 
 

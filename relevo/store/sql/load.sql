@@ -79,7 +79,7 @@ FROM (
         AND (n.event_at >= $3::timestamptz OR NOT n.timed)
         AND NOT EXISTS (SELECT FROM outbox AS o WHERE o.business_id = n.business_id
             AND o.message_id = n.id AND o.state IN ('dead', 'cancelled')
-            AND o.reason <> 'send_unknown')
+            AND NOT o.resent AND o.reason <> 'send_unknown')
     UNION
     SELECT k.message_id FROM message_key AS k
     WHERE k.business_id = $1::text AND k.channel_id = $4::text AND k.key = ANY ($5::text[])
