@@ -88,7 +88,7 @@ def test_a_second_part_belongs_after_its_first() -> None:
 async def test_killed_at_random_under_traffic_nothing_is_lost_doubled_or_out_of_order(
     database: DatabaseUrls, tmp_path: Path
 ) -> None:
-    outcome = await kill_loop(Plan(KILLS, customers=15, seed=1), Site(tmp_path, database), print)
+    outcome = await kill_loop(Plan(KILLS, customers=60, seed=1), Site(tmp_path, database), print)
     assert outcome.findings == Findings()
     assert (outcome.audited, outcome.exit_code) == (0, 0)
     assert outcome.messages > outcome.plan.customers
