@@ -22,7 +22,6 @@ from relevo.messages import (
     Untold,
     correlation_key,
 )
-from relevo.sending import SEND_UNKNOWN
 from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Stage, Turn
 from relevo.writes import Absorbed, Rows, Unread, Writes
 from tests.fakes.thread import Thread, reply
@@ -163,7 +162,7 @@ class Book:
             replace(self._read(thread, i), keys=keys[i])
             for whose, thread in self._threads.items()
             for i, m in thread.messages.items()
-            if (whose == key and _may_be_seen(thread, m, since)) or {*named} & {*keys[i]}
+            if (whose == key and thread.may_show(m, since)) or {*named} & {*keys[i]}
         )
         return tuple(sorted(found, key=lambda m: m.order))
 
@@ -327,17 +326,6 @@ def _near(row: Message, waiting: Message) -> bool:
         and row.inbound == waiting.inbound
         and (row.body.strip() == waiting.body.strip() or not row.body or not waiting.body)
     )
-
-
-def _may_be_seen(thread: Thread, message: Message, since: datetime) -> bool:
-    """Tell whether a history since then may show it; what surely never left is in none."""
-    part = thread.parts.get(message.id)
-    never_left = (
-        part is not None
-        and part.state in {PartState.DEAD, PartState.CANCELLED}
-        and not (part.resent or part.reason == SEND_UNKNOWN)
-    )
-    return (message.event_at >= since or not message.timed) and not never_left
 
 
 def _was_told(thread: Thread, message: Message) -> bool:

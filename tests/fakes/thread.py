@@ -1,9 +1,11 @@
 """One conversation of the book."""
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from relevo.messages import Author, Fate, Message, Source, Untold
-from relevo.turns import PARTS_TERMINAL, Conversation, Part, Purpose, Stage, Turn
+from relevo.sending import SEND_UNKNOWN
+from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Purpose, Stage, Turn
 from relevo.writes import DeadLetter, Writes
 
 
@@ -44,6 +46,16 @@ class Thread:
         for message_id in writes.told:
             self.untold.pop(message_id, None)
         self.fates.update(writes.fates)
+
+    def may_show(self, message: Message, since: datetime) -> bool:
+        """Tell whether a history since then may show it; what surely never left is in none."""
+        part = self.parts.get(message.id)
+        never_left = (
+            part is not None
+            and part.state in {PartState.DEAD, PartState.CANCELLED}
+            and not (part.resent or part.reason == SEND_UNKNOWN)
+        )
+        return (message.event_at >= since or not message.timed) and not never_left
 
     def supersede(self) -> None:
         """Close the letters of turns none of whose messages is dead any more."""
