@@ -210,12 +210,14 @@ WHERE t.stage <> 'ended'
             AND u.conversation_id = t.conversation_id AND u.state IN ('unread', 'asked', 'due')));
 
 -- name: told_letters
--- Nothing of a failed turn waits any more, and a later one was answered.
+-- Nothing of a failed turn waits any more, nor is dead, and a later one was answered.
 SELECT d.business_id, d.conversation_id, count(*) AS messages, min(d.created_at) AS since
 FROM dead_letter AS d JOIN turn AS t ON t.business_id = d.business_id AND t.id = d.turn_id
 WHERE d.closed_at IS NULL AND t.outcome = 'failed' AND coalesce(t.purpose, 'reply') = 'reply'
     AND NOT EXISTS (SELECT FROM untold AS u WHERE u.business_id = d.business_id
         AND u.conversation_id = d.conversation_id AND u.message_id = ANY (t.message_ids))
+    AND NOT EXISTS (SELECT FROM message AS m WHERE m.business_id = d.business_id
+        AND m.id = ANY (t.message_ids) AND m.fate = 'dead')
     AND EXISTS (SELECT FROM turn AS l WHERE l.business_id = d.business_id
         AND l.conversation_id = d.conversation_id AND l.outcome IN ('answered', 'no_reply')
         AND l.closed_at > d.created_at)
@@ -230,6 +232,8 @@ WITH mended AS (
         AND coalesce(t.purpose, 'reply') = 'reply'
         AND NOT EXISTS (SELECT FROM untold AS u WHERE u.business_id = d.business_id
             AND u.conversation_id = d.conversation_id AND u.message_id = ANY (t.message_ids))
+        AND NOT EXISTS (SELECT FROM message AS m WHERE m.business_id = d.business_id
+            AND m.id = ANY (t.message_ids) AND m.fate = 'dead')
         AND EXISTS (SELECT FROM turn AS l WHERE l.business_id = d.business_id
             AND l.conversation_id = d.conversation_id AND l.outcome IN ('answered', 'no_reply')
             AND l.closed_at > d.created_at)
