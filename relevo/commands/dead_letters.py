@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from relevo.commands import opening
+from relevo.commands.listing import Listing, show_list
 from relevo.commands.opening import BAD, WELL, Commands
 
 if TYPE_CHECKING:
@@ -44,32 +46,16 @@ def add(commands: Commands) -> None:
 
 
 async def _list(options: argparse.Namespace) -> int:
-    from relevo import telling
     from relevo.store.letters import letters
 
-    config = opening.config(options)
-    businesses = opening.businesses(config, options.business)
-    more = options.limit + 1
-    async with opening.connected(config) as database:
-        found = [
-            letter
-            for business in businesses
-            for letter in await letters(database.pools, business.id, more, closed=options.all)
-        ]
-    found.sort(key=lambda letter: letter.turn_id, reverse=True)
-    shown = found[: options.limit]
-    if options.json:
-        telling.show_json([asdict(letter) for letter in shown])
-        return WELL
-    if not shown:
-        telling.say("There are no dead letters." if options.all else "No dead letter is open.")
-        return WELL
-    columns = ["id", "given up", "business", "customer", "while", "reason", "waiting", "closed"]
-    last = len(columns) - (not options.all)
-    telling.table(columns[:last], (_row(letter)[:last] for letter in shown))
-    if len(found) > len(shown):
-        telling.say(f"There are more; these are the newest {options.limit} (--limit).")
-    return WELL
+    listing: Listing[Letter] = Listing(
+        newest=partial(letters, closed=options.all),
+        id_of=lambda letter: letter.turn_id,
+        nothing="There are no dead letters." if options.all else "No dead letter is open.",
+        columns=["id", "given up", "business", "customer", "while", "reason", "waiting", "closed"],
+        row=_row,
+    )
+    return await show_list(options, listing)
 
 
 async def _show(options: argparse.Namespace) -> int:

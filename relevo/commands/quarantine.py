@@ -4,10 +4,11 @@ import argparse
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from relevo.commands import opening
+from relevo.commands.listing import Listing, show_list
 from relevo.commands.opening import BAD, WELL, Commands
 
 if TYPE_CHECKING:
@@ -48,32 +49,16 @@ def add(commands: Commands) -> None:
 
 
 async def _list(options: argparse.Namespace) -> int:
-    from relevo import telling
     from relevo.store.quarantined import bodies
 
-    config = opening.config(options)
-    businesses = opening.businesses(config, options.business)
-    more = options.limit + 1
-    async with opening.connected(config) as database:
-        found = [
-            kept
-            for business in businesses
-            for kept in await bodies(database.pools, business.id, more, replayed=options.all)
-        ]
-    found.sort(key=lambda kept: kept.id, reverse=True)
-    shown = found[: options.limit]
-    if options.json:
-        telling.show_json([asdict(kept) for kept in shown])
-        return WELL
-    if not shown:
-        telling.say("Nothing is in the quarantine.")
-        return WELL
-    columns = ["id", "received", "business", "channel", "reason", "bytes", "replayed"]
-    last = len(columns) - (not options.all)
-    telling.table(columns[:last], (_row(kept)[:last] for kept in shown))
-    if len(found) > len(shown):
-        telling.say(f"There are more; these are the newest {options.limit} (--limit).")
-    return WELL
+    listing: Listing[Kept] = Listing(
+        newest=partial(bodies, replayed=options.all),
+        id_of=lambda kept: kept.id,
+        nothing="Nothing is in the quarantine.",
+        columns=["id", "received", "business", "channel", "reason", "bytes", "replayed"],
+        row=_row,
+    )
+    return await show_list(options, listing)
 
 
 async def _show(options: argparse.Namespace) -> int:
