@@ -69,8 +69,9 @@ def environment(urls: DatabaseUrls | None = None, **keys: object) -> dict[str, s
     given = {f"RELEVO_{name.upper()}": str(value) for name, value in keys.items()}
     if urls is not None:
         given |= {"RELEVO_DATABASE_URL": urls.url, "RELEVO_DATABASE_OWNER_URL": urls.owner_url}
+    not_ours = ("RELEVO_", "COVERAGE_")
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")},
+        **{name: value for name, value in os.environ.items() if not name.startswith(not_ours)},
         **given,
         "WATI_TOKEN": TOKEN,
         "WATI_SECRET": bodies.SECRET,

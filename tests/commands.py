@@ -50,10 +50,11 @@ class Configured:
     async def __call__(self, *arguments: str, **environ: Any) -> Ended:
         """Run one command to its end."""
         paths = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "1000"}
+        measured = {k: v for k, v in os.environ.items() if k.startswith("COVERAGE_")}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "relevo", *arguments),
             cwd=self.folder,
-            env=paths | self.environ | environ,
+            env=paths | measured | self.environ | environ,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

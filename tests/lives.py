@@ -229,7 +229,8 @@ class Lives:
     def _environ(self, kill_at: str) -> dict[str, str]:
         path = self._folder / "relevo.toml"
         path.write_text(CONFIGURATION.format(ai=self.ai.base_url, wati=self.wati.base_url))
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("RELEVO_")}
+        not_ours = ("RELEVO_", "COVERAGE_")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(not_ours)}
         business = {f"RELEVO_BUSINESS_HOTEL_{k.upper()}": str(v) for k, v in self.business.items()}
         return {
             **inherited,

@@ -148,10 +148,11 @@ async def relevo(
     folder: Path, *arguments: str, out: int = asyncio.subprocess.PIPE, **environ: Any
 ) -> Ended:
     paths = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "1000"}
+    measured = {k: v for k, v in os.environ.items() if k.startswith("COVERAGE_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "relevo", *arguments),
         cwd=folder,
-        env=paths | environ,
+        env=paths | measured | environ,
         stdout=out,
         stderr=asyncio.subprocess.PIPE,
     )
