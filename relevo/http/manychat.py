@@ -1,0 +1,236 @@
+"""ManyChat's adapter: one object a configured line.
+
+* A flow's External Request brings what a customer says, with our secret as a header or in the URL;
+  nothing is signed. What else happens in the chat is told by nobody: not what colleagues write in
+  Live Chat, not what became of a message, and there is no history to ask.
+* While a flow runs ManyChat may leave out texts that come in quick succession; nothing here can
+  know of them.
+* Replies leave by sendContent. It gives no id and has no idempotent call: whatever happens once its
+  first byte may have left is UNKNOWN, unless ManyChat answers. sendFlow takes no text of ours.
+* A contact is written to by the subscriber's number. Where only a phone is known (one that another
+  line had, or the first of two bodies that came together) it is asked for first.
+* Everything expected is data, its reasons are fixed words, and none holds a text or a number.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+
+import aiohttp
+
+from relevo import __version__
+from relevo.clock import Clock
+from relevo.errors import ProviderError
+from relevo.events import SendFailure
+from relevo.http.channels import WebhookRequest
+from relevo.http.fields import read_object
+from relevo.http.line_gate import LineGate, LinePass
+from relevo.http.manychat_reading import SUBSCRIBER, arrivals, subscriber_of
+from relevo.http.manychat_sending import send_answer, send_body
+from relevo.http.meta_errors import FailureKind
+from relevo.http.pace import within
+from relevo.http.secrets import secret_matches
+from relevo.http.session import StartTooLateError, leaving_within
+from relevo.messages import Address, Arrival
+from relevo.outcomes import Accepted, History, NotAccepted
+from relevo.turns import RecallStatus
+
+BASE_URL = "https://api.manychat.com"
+ANSWER_BYTES_MAX = 1024 * 1024
+CONNECT_SECONDS_MAX = 5.0
+LEAVES_WITHIN_SECONDS = 5.0
+"""After a send was begun, a lookup included; the core gives it as much to begin."""
+PAUSE_SECONDS_MAX = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ManyChatSettings:
+    """A line at ManyChat. `token` is page:key, as its settings show it."""
+
+    business_id: str
+    channel_id: str
+    token: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    base_url: str = BASE_URL
+    send_timeout_seconds: float = 15
+
+
+class ManyChatChannel:
+    """A business's line at ManyChat, both ways. The session is shared and stays its owner's."""
+
+    def __init__(
+        self, settings: ManyChatSettings, session: aiohttp.ClientSession, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._clock = clock
+        self._gate = LineGate(clock, settings.channel_id)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether ManyChat lets this line send nothing, as far as we know."""
+        return self._gate.stopped
+
+    @property
+    def business_id(self) -> str:
+        """The business whose line this is."""
+        return self._settings.business_id
+
+    @property
+    def channel_id(self) -> str:
+        """The id under which External Requests name this line."""
+        return self._settings.channel_id
+
+    def authenticate(self, request: WebhookRequest) -> bool:
+        """Tell whether the request carries our secret, as a header or in the URL."""
+        secret = self._settings.webhook_secret
+        return secret_matches(secret, request.headers.get("x-relevo-secret")) or secret_matches(
+            secret, request.query.get("secret")
+        )
+
+    def parse(self, body: bytes) -> tuple[Arrival, ...]:
+        """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
+        return arrivals(body, self._clock.now())
+
+    async def history(
+        self,
+        address: Address,  # noqa: ARG002  (the protocol's signature)
+        since: datetime,  # noqa: ARG002  (the same)
+        *,
+        urgent: bool,  # noqa: ARG002  (the same)
+    ) -> History:
+        """Say that nobody can be asked."""
+        return History(RecallStatus.UNAVAILABLE, reason="no_history")
+
+    async def send(
+        self, address: Address, text: str, correlation_id: str
+    ) -> Accepted | NotAccepted:
+        """Give a text to ManyChat; success means that it took it, not that it was delivered."""
+        given = self._gate.admit()
+        if isinstance(given, NotAccepted):
+            return given
+        begun_at = self._clock.monotonic()
+        subscriber = await self._subscriber(address, given)
+        if isinstance(subscriber, NotAccepted):
+            return subscriber
+        left_seconds = LEAVES_WITHIN_SECONDS - (self._clock.monotonic() - begun_at)
+        answer = await self._send(send_body(subscriber, text), left_seconds)
+        if isinstance(answer, NotAccepted):
+            return answer
+        outcome = send_answer(answer.status, answer.body, correlation_id)
+        if isinstance(outcome, FailureKind):
+            return self._failed(given, outcome, answer.retry_after)
+        self._gate.accepted(given)
+        return outcome
+
+    async def close(self) -> None:
+        """Let go of nothing: the session is the owner's to close."""
+
+    async def _send(self, body: bytes, left_seconds: float) -> "_Answer | NotAccepted":
+        with leaving_within(self._clock, left_seconds) as departure:
+            try:
+                async with within(self._clock, self._settings.send_timeout_seconds):
+                    return await self._ask("POST", "sending/sendContent", body=body)
+            except (TimeoutError, StartTooLateError, ProviderError) as error:
+                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
+                reason = error.reason if isinstance(error, ProviderError) else "timeout"
+                return NotAccepted(failure, "start_too_late" if departure.late else reason)
+
+    async def _subscriber(self, address: Address, given: LinePass) -> str | NotAccepted:
+        """Return whom to write to. Nothing has left yet, whatever goes wrong here."""
+        if address.kind == SUBSCRIBER:
+            return subscriber_of(address.value) or NotAccepted(
+                SendFailure.REJECTED, "no_subscriber"
+            )
+        if address.kind != "phone":
+            return NotAccepted(SendFailure.REJECTED, "no_subscriber")
+        try:
+            async with within(self._clock, LEAVES_WITHIN_SECONDS):
+                phone = {"phone": address.value}
+                answer = await self._ask("GET", "subscriber/findBySystemField", query=phone)
+        except (TimeoutError, ProviderError) as error:
+            reason = error.reason if isinstance(error, ProviderError) else "timeout"
+            return NotAccepted(SendFailure.NOT_SENT, reason)
+        if answer.status == HTTPStatus.OK:
+            return _found(answer.body) or NotAccepted(SendFailure.REJECTED, "no_subscriber")
+        outcome = send_answer(answer.status, answer.body, "")
+        if isinstance(outcome, Accepted):  # another 2xx than 200, which names nobody
+            return NotAccepted(SendFailure.REJECTED, "no_subscriber")
+        refused = self._failed(given, outcome, answer.retry_after)
+        if refused.failure is SendFailure.UNKNOWN:
+            return NotAccepted(SendFailure.NOT_SENT, refused.reason)
+        return refused
+
+    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
+        if kind.failure is SendFailure.STOPPED:
+            self._gate.stops(given, kind.word)
+        if kind.failure is not SendFailure.RATE_LIMITED:
+            return NotAccepted(kind.failure, kind.word)
+        seconds = _asked_pause(retry_after) or kind.pause_seconds
+        if not kind.pair:
+            seconds = self._gate.limited(given, seconds)
+        return NotAccepted(kind.failure, kind.word, seconds)
+
+    async def _ask(
+        self, method: str, name: str, *, query: dict[str, str] | None = None, body: bytes = b""
+    ) -> "_Answer":
+        """Call the API once. Raises `ProviderError` if there is no whole answer."""
+        headers = {
+            "Authorization": f"Bearer {_bare(self._settings.token)}",
+            "User-Agent": f"relevo/{__version__}",
+        }
+        if body:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with self._session.request(
+                method,
+                f"{self._settings.base_url.rstrip('/')}/fb/{name}",
+                params=query,
+                data=body or None,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
+            ) as response:
+                retry_after = response.headers.get("Retry-After", "")
+                return _Answer(response.status, retry_after, await _read(response))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise ProviderError("no_connection") from None
+        except (aiohttp.ClientError, OSError):
+            raise ProviderError("disconnected") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    retry_after: str
+    body: bytes
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ProviderError("too_large")
+    return bytes(body)
+
+
+def _found(body: bytes) -> str:
+    """Return the number of the one contact with a phone; empty if there is none, or several."""
+    data = (read_object(body) or {}).get("data")
+    contacts = data if isinstance(data, list) else [data]
+    found = {subscriber_of(each.get("id")) for each in contacts if isinstance(each, dict)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _bare(token: str) -> str:
+    """Return the token without "Bearer", should it have been copied along."""
+    scheme, _, rest = token.strip().partition(" ")
+    return rest.strip() if scheme.casefold() == "bearer" else token.strip()
+
+
+def _asked_pause(retry_after: str) -> float | None:
+    """Read a Retry-After in seconds, within bounds; None if there is none to read."""
+    if not (retry_after.isascii() and retry_after.isdigit()):
+        return None
+    return float(min(max(int(retry_after[:9]), 1), PAUSE_SECONDS_MAX))
