@@ -7,6 +7,7 @@ from typing import NamedTuple
 from relevo.actors.ports import Assistant
 from relevo.clock import Clock
 from relevo.http.channels import ChannelAdapter
+from relevo.http.cloud_api import CloudApiChannel, CloudApiSettings
 from relevo.http.pace import Pace, Slots
 from relevo.http.ports import AssistantProbe
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
@@ -42,6 +43,8 @@ def open_channels(
     for channel in config.channels:
         if channel.kind == "sandbox":
             adapters[channel.id] = SandboxChannel(_sandbox(config, channel, own), session, clock)
+        elif channel.kind in ("cloud_api", "360dialog"):
+            adapters[channel.id] = CloudApiChannel(_cloud_api(channel), session, clock)
         else:
             settings = _wati(config, channel)
             pace = paces.setdefault(channel.base_url.casefold(), tenant_pace(clock, slots))
@@ -91,6 +94,19 @@ def _sandbox(config: Config, channel: Channel, own: OwnLine) -> SandboxSettings:
         base_url=own.url,
         secret=own.secret,
         recall_timeout_seconds=ahead_of(business.recall_timeout_seconds),
+    )
+
+
+def _cloud_api(channel: Channel) -> CloudApiSettings:
+    return CloudApiSettings(
+        business_id=channel.business,
+        channel_id=channel.id,
+        kind="360dialog" if channel.kind == "360dialog" else "cloud_api",
+        base_url=channel.base_url,
+        token=channel.token.get_secret_value(),
+        webhook_secret=channel.webhook_secret.get_secret_value(),
+        phone_number_id=channel.phone_number_id,
+        verify_token=channel.verify_token.get_secret_value(),
     )
 
 

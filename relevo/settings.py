@@ -26,7 +26,7 @@ from relevo.sources import TEXT_CHARACTERS_MAX, require, secret, sources, text_f
 from relevo.turns import Rules
 from relevo.values import BaseUrl, GapSeconds, Id, Port, PostgresUrl, Region, Timezone, UpToAnHour
 
-CHANNEL_KINDS_LATER = ("manychat", "cloud_api", "360dialog", "evolution", "twilio")
+CHANNEL_KINDS_LATER = ("manychat", "evolution", "twilio")
 WEBHOOK_SECRET_CHARACTERS_MIN = 16
 MEMORY_MB_MIN = 128
 """A process without any customers has half of it."""
@@ -42,7 +42,7 @@ _DAY_SECONDS = 86_400
 
 def _kind_built(value: object) -> object:
     if value in CHANNEL_KINDS_LATER:
-        raise ValueError(f"{value} is not built yet; this version has wati and sandbox")
+        raise ValueError(f"{value} is not built yet")
     return value
 
 
@@ -200,15 +200,22 @@ class Channel(Table):
 
     id: Id
     business: str
-    kind: Annotated[Literal["wati", "sandbox"], BeforeValidator(_kind_built)]
+    kind: Annotated[
+        Literal["wati", "cloud_api", "360dialog", "sandbox"],
+        BeforeValidator(_kind_built),
+    ]
     base_url: BaseUrl = ""
     token_env: str = ""
     token_file: str = ""
     webhook_secret_env: str = ""
     webhook_secret_file: str = ""
     assistant_operator: str = Field(default="", max_length=200)
+    phone_number_id: str = Field(default="", pattern=r"^[0-9]{0,32}$")
+    verify_token_env: str = ""
+    verify_token_file: str = ""
     _token: SecretStr = PrivateAttr(default=SecretStr(""))
     _webhook_secret: SecretStr = PrivateAttr(default=SecretStr(""))
+    _verify_token: SecretStr = PrivateAttr(default=SecretStr(""))
 
     @property
     def token(self) -> SecretStr:
@@ -220,13 +227,24 @@ class Channel(Table):
         """What the provider's webhooks carry; a sandbox may have none."""
         return self._webhook_secret
 
+    @property
+    def verify_token(self) -> SecretStr:
+        """What Meta names when it asks whether the address is ours; other kinds have none."""
+        return self._verify_token
+
     @model_validator(mode="after")
     def _complete(self, info: ValidationInfo) -> Self:
         self._token = secret(self, "token", info)
         self._webhook_secret = secret(
             self, "webhook_secret", info, characters_min=WEBHOOK_SECRET_CHARACTERS_MIN
         )
-        if self.kind == "wati":
+        self._verify_token = secret(
+            self, "verify_token", info, characters_min=WEBHOOK_SECRET_CHARACTERS_MIN
+        )
+        if self.kind == "cloud_api":
+            require(self.kind, phone_number_id=self.phone_number_id)
+            require(self.kind, verify_token_env=self._verify_token)
+        if self.kind in ("wati", "cloud_api", "360dialog"):
             require(self.kind, base_url=self.base_url, token_env=self._token)
             require(self.kind, webhook_secret_env=self._webhook_secret)
         return self

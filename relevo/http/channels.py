@@ -6,7 +6,7 @@ One file a provider, one object a configured channel. Adding a provider is a rec
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from relevo.messages import Address, Arrival
 from relevo.outcomes import Accepted, History, NotAccepted
@@ -14,11 +14,15 @@ from relevo.outcomes import Accepted, History, NotAccepted
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """What an adapter may look at: header names are lower case or any, `body` is the raw bytes."""
+    """What an adapter may look at: header names are lower case or any, `body` is the raw bytes.
+
+    `raw_query` is the query as it came: a signature may cover it.
+    """
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes
+    raw_query: str = ""
 
 
 class ChannelAdapter(Protocol):
@@ -52,3 +56,14 @@ class ChannelAdapter(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class Challenged(Protocol):
+    """What an adapter offers too whose provider asks, by GET, whether a webhook's address is ours.
+
+    `runtime_checkable`, so that the other adapters have nothing to say about it.
+    """
+
+    def challenge(self, query: Mapping[str, str]) -> str | None:
+        """Return what the provider wants to hear back; None if it is not the provider."""

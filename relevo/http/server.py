@@ -65,6 +65,7 @@ class Server:
         # What nobody caught, aiohttp logs, and answers with a 500 that tells nothing of the inside.
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post("/webhooks/{channel}", webhooks.receive)
+        app.router.add_get("/webhooks/{channel}", webhooks.challenge, allow_head=False)
         app.router.add_get("/livez", _alive)
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/favicon.ico", _no_icon)

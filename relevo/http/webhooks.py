@@ -10,6 +10,9 @@
 | the database is away, or too much waits for it | 503 with Retry-After, nothing is acknowledged |
 | this process has no memory for more | the same |
 | a customer's message who has too much unread | the same, 30 s later |
+
+`GET` of the same address answers the challenge of a provider that sends one: 403 if it proves
+nothing, 405 where the channel's provider has no such thing.
 """
 
 from collections.abc import Mapping
@@ -19,7 +22,7 @@ from aiohttp import web
 from relevo.clock import Clock
 from relevo.errors import StoreUnavailableError
 from relevo.http.bodies import BODY_BYTES_MAX, Bodies, TooMuchError
-from relevo.http.channels import ChannelAdapter, WebhookRequest
+from relevo.http.channels import Challenged, ChannelAdapter, WebhookRequest
 from relevo.http.encodings import TooLargeError, decoded
 from relevo.http.ports import Admission, Inbox, WebhookProbe
 from relevo.messages import Delivery, Receipt, StatusUpdate
@@ -32,6 +35,7 @@ Answer = tuple[str, web.Response]
 """The word it is counted under, and what is sent."""
 
 _OVERLOADED = "overloaded"
+_NO_CHANNEL = "no such channel is configured"
 
 
 class Webhooks:
@@ -62,10 +66,22 @@ class Webhooks:
             self._probe.webhook(outcome, self._clock.monotonic() - started)
         return response
 
+    async def challenge(self, request: web.Request) -> web.Response:
+        """Tell a provider that the address is ours, if it proves that it is the provider."""
+        channel = self._channels.get(request.match_info["channel"])
+        if channel is None:
+            return _said(404, _NO_CHANNEL)
+        if not isinstance(channel, Challenged):
+            raise web.HTTPMethodNotAllowed(request.method, ["POST"])
+        answer = channel.challenge(request.query)
+        if answer is None:
+            return _said(403, "the verify token is missing or wrong")
+        return web.Response(text=answer)
+
     async def _answer(self, request: web.Request) -> Answer:
         channel = self._channels.get(request.match_info["channel"])
         if channel is None:
-            return "unknown_channel", _said(404, "no such channel is configured")
+            return "unknown_channel", _said(404, _NO_CHANNEL)
         body = await self._body(request, channel)
         if not isinstance(body, bytes):
             return body
@@ -85,13 +101,16 @@ class Webhooks:
             receipt = await self._inbox.deliver(delivery)
         except StoreUnavailableError:
             return "unavailable", _later("the database is away; nothing was stored")
-        return self._observe(delivery, receipt), web.Response(text="ok")
+        # Empty: Twilio tells the customer whatever it is answered as text.
+        return self._observe(delivery, receipt), web.Response(text="")
 
     async def _body(self, request: web.Request, channel: ChannelAdapter) -> bytes | Answer:
         """Return the provider's body, decoded, or what whoever sent it is answered."""
         try:
             body = await self._bodies.read(request)
-            if not channel.authenticate(WebhookRequest(request.headers, request.query, body)):
+            raw_query = request.raw_path.partition("?")[2]
+            asked = WebhookRequest(request.headers, request.query, body, raw_query)
+            if not channel.authenticate(asked):
                 return "unauthorized", _said(401, "the secret is missing or wrong")
             return decoded(body, request.headers.get("Content-Encoding", ""), BODY_BYTES_MAX)
         except TooLargeError:

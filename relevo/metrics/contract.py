@@ -62,7 +62,7 @@ REJECTION_REASONS = (
     *("http_400", "http_404", "http_422", "model_not_found", "unknown_parameter"),
     *("unsupported_parameter", "max_output_tokens", "incomplete", "failed", OTHER),
 )
-PROVIDERS = ("wati", "sandbox", OTHER)
+PROVIDERS = ("wati", "cloud_api", "360dialog", "sandbox", OTHER)
 PARTS_OPEN = tuple(state for state in PartState if state not in PARTS_TERMINAL)
 SEND_OUTCOMES = ("accepted", *SendFailure, "cancelled", OTHER)
 DEAD_LETTER_STAGES = (*(stage for stage in Stage if stage is not Stage.ENDED), OTHER)

@@ -1,0 +1,217 @@
+"""Meta's WhatsApp Cloud API, and 360dialog, which passes it on: one object a configured line.
+
+* Meta signs every webhook over its exact bytes with the app's secret. 360dialog signs nothing, so
+  there a webhook must carry our secret, as a header or in the URL. Without one nothing is let in.
+* Meta asks once, by GET, whether the address is ours: it names our verify token and is given its
+  challenge back.
+* Neither has a history. What colleagues write in the phone's app comes as a webhook; what they
+  write in another vendor's inbox is seen only as the statuses of messages we never sent.
+* There is no idempotent send: whatever happens once its first byte may have left is UNKNOWN, unless
+  there is an answer. It leaves within `LEAVES_WITHIN_SECONDS` or not at all, also from a process
+  that slept. Redirects are never followed, answers never read beyond `ANSWER_BYTES_MAX`.
+* Everything expected is data, its reasons are fixed words, and none holds a text or a number.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import aiohttp
+
+from relevo import __version__
+from relevo.clock import Clock
+from relevo.errors import ProviderError
+from relevo.events import SendFailure
+from relevo.http.channels import WebhookRequest
+from relevo.http.cloud_api_reading import arrivals
+from relevo.http.cloud_api_sending import message_for, retry_after_of, send_answer
+from relevo.http.line_gate import LineGate, LinePass
+from relevo.http.meta_errors import FailureKind
+from relevo.http.pace import within
+from relevo.http.secrets import secret_matches
+from relevo.http.session import StartTooLateError, leaving_within
+from relevo.messages import Address, Arrival
+from relevo.outcomes import Accepted, History, NotAccepted
+from relevo.turns import RecallStatus
+
+ANSWER_BYTES_MAX = 256 * 1024
+CONNECT_SECONDS_MAX = 5.0
+CHALLENGE_CHARACTERS_MAX = 256
+
+LEAVES_WITHIN_SECONDS = 5.0
+"""After a send was begun; together with the 5 s that the core gives it to begin, half of its time
+to the deadline after which it is looked for."""
+
+SIGNATURE_HEADER = "x-hub-signature-256"
+_SIGNATURE_PREFIX = "sha256="
+
+
+@dataclass(frozen=True, slots=True)
+class CloudApiSettings:
+    """A line. `base_url` has no slash at its end; empty strings are "none"."""
+
+    business_id: str
+    channel_id: str
+    kind: Literal["cloud_api", "360dialog"]
+    base_url: str
+    """With Meta's API version and without the line; 360dialog's as it is."""
+    token: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    """Meta: the app's secret, which signs. 360dialog: a secret that webhooks carry."""
+    phone_number_id: str = ""
+    """Meta's id of the line; what names another one is not read as ours."""
+    verify_token: str = field(default="", repr=False)
+    send_timeout_seconds: float = 15
+
+
+class CloudApiChannel:
+    """A business's line, both ways. The session is shared and stays its owner's."""
+
+    def __init__(
+        self, settings: CloudApiSettings, session: aiohttp.ClientSession, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._clock = clock
+        self._gate = LineGate(clock, settings.channel_id)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the provider lets this line send nothing, as far as we know."""
+        return self._gate.stopped
+
+    @property
+    def business_id(self) -> str:
+        """The business whose line this is."""
+        return self._settings.business_id
+
+    @property
+    def channel_id(self) -> str:
+        """The id under which webhooks name this line."""
+        return self._settings.channel_id
+
+    def authenticate(self, request: WebhookRequest) -> bool:
+        """Tell whether Meta has signed these bytes, or whether 360dialog carries our secret."""
+        secret = self._settings.webhook_secret
+        if self._settings.kind == "360dialog":
+            header = request.headers.get("x-relevo-secret")
+            query = request.query.get("secret")
+            return secret_matches(secret, header) or secret_matches(secret, query)
+        if not secret:
+            return False
+        signature = hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
+        return secret_matches(_SIGNATURE_PREFIX + signature, request.headers.get(SIGNATURE_HEADER))
+
+    def challenge(self, query: Mapping[str, str]) -> str | None:
+        """Return what Meta wants to hear back, once, from whoever knows the verify token."""
+        if query.get("hub.mode") != "subscribe":
+            return None
+        if not secret_matches(self._settings.verify_token, query.get("hub.verify_token")):
+            return None
+        challenge = query.get("hub.challenge", "")
+        fits = len(challenge) <= CHALLENGE_CHARACTERS_MAX and challenge.isascii()
+        return challenge if fits and challenge.isalnum() else None
+
+    def parse(self, body: bytes) -> tuple[Arrival, ...]:
+        """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
+        return arrivals(body, self._settings.phone_number_id)
+
+    async def history(self, address: Address, since: datetime, *, urgent: bool) -> History:  # noqa: ARG002  (there is none to ask, whatever is asked for)
+        """Say that there is none: only our own thread knows what was said."""
+        return History(RecallStatus.UNAVAILABLE)
+
+    async def send(
+        self, address: Address, text: str, correlation_id: str
+    ) -> Accepted | NotAccepted:
+        """Give a text to the provider; a 200 means that it took it, not that it was delivered."""
+        message = message_for(address, text, correlation_id)
+        if message is None:
+            return NotAccepted(SendFailure.REJECTED, "no_address")
+        given = self._gate.admit()
+        if isinstance(given, NotAccepted):
+            return given
+        answer = await self._send(message)
+        if isinstance(answer, NotAccepted):
+            return answer
+        outcome = send_answer(answer.status, answer.body, correlation_id)
+        if isinstance(outcome, FailureKind):
+            return self._failed(given, outcome, answer.retry_after)
+        self._gate.accepted(given)
+        return outcome
+
+    async def close(self) -> None:
+        """Let go of nothing: the session is the owner's to close."""
+
+    async def _send(self, message: bytes) -> "_Answer | NotAccepted":
+        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:
+            try:
+                async with within(self._clock, self._settings.send_timeout_seconds):
+                    return await self._post(message)
+            except (TimeoutError, StartTooLateError, ProviderError) as error:
+                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
+                reason = error.reason if isinstance(error, ProviderError) else "timeout"
+                return NotAccepted(failure, "start_too_late" if departure.late else reason)
+
+    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
+        if kind.failure is SendFailure.STOPPED:
+            self._gate.stops(given, kind.word)
+        if kind.failure is not SendFailure.RATE_LIMITED:
+            return NotAccepted(kind.failure, kind.word)
+        seconds = retry_after_of(retry_after) or kind.pause_seconds
+        if not kind.pair:
+            seconds = self._gate.limited(given, seconds)
+        return NotAccepted(kind.failure, kind.word, seconds)
+
+    async def _post(self, message: bytes) -> "_Answer":
+        """Call the API once. Raises `ProviderError` if there is no whole answer."""
+        try:
+            async with self._session.post(
+                self._target(),
+                data=message,
+                headers=self._headers(),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
+            ) as response:
+                body = await _read(response)
+                return _Answer(response.status, response.headers.get("Retry-After", ""), body)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise ProviderError("no_connection") from None
+        except (aiohttp.ClientError, OSError):
+            raise ProviderError("disconnected") from None
+
+    def _target(self) -> str:
+        settings = self._settings
+        line = [settings.phone_number_id] if settings.kind == "cloud_api" else []
+        return "/".join((settings.base_url, *line, "messages"))
+
+    def _headers(self) -> Mapping[str, str]:
+        token = self._settings.token
+        proof = (
+            {"D360-API-KEY": token}
+            if self._settings.kind == "360dialog"
+            else {"Authorization": f"Bearer {token}"}
+        )
+        return {
+            **proof,
+            "Content-Type": "application/json",
+            "User-Agent": f"relevo/{__version__}",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    retry_after: str
+    body: bytes
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ProviderError("too_large")
+    return bytes(body)

@@ -1,0 +1,105 @@
+"""Writes a send for Meta's WhatsApp API, and reads its answer: taken, or may it be tried again?
+
+Pure. Sources: Meta's reference of Cloud API messages and errors; 360dialog's, which passes both on.
+
+* A 200 means taken, not delivered. Throttling is a 400: the code decides, and the HTTP status only
+  where no code is known.
+* There is no idempotent send. Our correlation id comes back in every status, which is how a send
+  whose answer was lost is known again.
+"""
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+
+import orjson
+
+from relevo.events import SendFailure
+from relevo.http.cloud_api_fields import Thing, objects_of
+from relevo.http.fields import count_of, id_of, read_object, scrubbed, text_of
+from relevo.http.meta_errors import PROPER_FROM, FailureKind, by_code, by_text
+from relevo.messages import Address, correlation_key
+from relevo.outcomes import Accepted
+
+RATE_LIMITED = FailureKind(SendFailure.RATE_LIMITED, "rate_limited")
+UNAUTHORIZED = FailureKind(SendFailure.STOPPED, "unauthorized")
+UNREADABLE = FailureKind(SendFailure.UNKNOWN, "unreadable")
+
+_BY_STATUS: Mapping[int, FailureKind] = {
+    HTTPStatus.UNAUTHORIZED: UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN: UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED: FailureKind(SendFailure.STOPPED, "account_payment"),
+    HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
+}
+PAUSE_SECONDS_MIN = 1.0
+PAUSE_SECONDS_MAX = 60.0
+_TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
+_TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
+
+
+def message_for(address: Address, text: str, correlation_id: str) -> bytes | None:
+    """Return the body of a send; None where the address is none of WhatsApp's.
+
+    A BSUID in `to` was seen to be accepted and dropped; its own field is `recipient`.
+    """
+    match address.kind:
+        case "phone":
+            target = {"to": address.value.removeprefix("+")}
+        case "bsuid":
+            target = {"recipient": scrubbed(address.value)}
+        case _:
+            return None
+    return orjson.dumps(
+        {
+            "messaging_product": "whatsapp",
+            "recipient_type": "individual",
+            **target,
+            "type": "text",
+            "text": {"body": scrubbed(text), "preview_url": False},
+            "biz_opaque_callback_data": correlation_id,
+        }
+    )
+
+
+def send_answer(status: int, body: bytes, correlation_id: str) -> Accepted | FailureKind:
+    """Judge a send by its answer: what it says was not taken was not, what it leaves open is."""
+    answer = read_object(body) or {}
+    keys = [
+        key for message in objects_of(answer.get("messages")) if (key := id_of(message.get("id")))
+    ]
+    errors = tuple(_errors(answer))
+    if status in _TAKEN and keys and not errors:
+        return Accepted((*dict.fromkeys(keys), correlation_key(correlation_id)))
+    if kind := _coded(errors):
+        return kind
+    if status in _TAKEN:
+        return UNREADABLE
+    if kind := _BY_STATUS.get(status):
+        return kind
+    failure = SendFailure.UNKNOWN if status in _TAKEN_OR_NOT else SendFailure.REJECTED
+    return FailureKind(failure, f"http_{status}")
+
+
+def retry_after_of(header: str) -> float | None:
+    """Read the seconds of a Retry-After, within bounds; None if it says none. Meta sends none."""
+    if seconds := count_of(header):
+        return min(max(float(seconds), PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX)
+    return None
+
+
+def _errors(answer: Thing) -> Iterator[Thing]:
+    """Return Meta's one error, or those that 360dialog lists."""
+    if isinstance(error := answer.get("error"), dict):
+        yield error
+    yield from objects_of(answer.get("errors"))
+
+
+def _coded(errors: tuple[Thing, ...]) -> FailureKind | None:
+    """Return what a code of Meta's means; None: there is none that we know."""
+    for error in errors:
+        # Small numbers are HTTP's as well: they are Meta's where the error bears its marks.
+        is_metas = "fbtrace_id" in error or error.get("type") == "OAuthException"
+        code = error.get("code")
+        if (is_metas or count_of(code) >= PROPER_FROM) and (kind := by_code(code)):
+            return kind
+    said = (text_of(error.get(name)) for error in errors for name in ("message", "title"))
+    return next((kind for text in said if (kind := by_text(text))), None)
