@@ -8,6 +8,7 @@ from relevo.actors.ports import Assistant
 from relevo.clock import Clock
 from relevo.http.channels import ChannelAdapter
 from relevo.http.cloud_api import CloudApiChannel, CloudApiSettings
+from relevo.http.manychat import ManyChatChannel, ManyChatSettings
 from relevo.http.pace import Pace, Slots
 from relevo.http.ports import AssistantProbe
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
@@ -45,6 +46,8 @@ def open_channels(
             adapters[channel.id] = SandboxChannel(_sandbox(config, channel, own), session, clock)
         elif channel.kind in ("cloud_api", "360dialog"):
             adapters[channel.id] = CloudApiChannel(_cloud_api(channel), session, clock)
+        elif channel.kind == "manychat":
+            adapters[channel.id] = ManyChatChannel(_manychat(channel), session, clock)
         else:
             settings = _wati(config, channel)
             pace = paces.setdefault(channel.base_url.casefold(), tenant_pace(clock, slots))
@@ -107,6 +110,16 @@ def _cloud_api(channel: Channel) -> CloudApiSettings:
         webhook_secret=channel.webhook_secret.get_secret_value(),
         phone_number_id=channel.phone_number_id,
         verify_token=channel.verify_token.get_secret_value(),
+    )
+
+
+def _manychat(channel: Channel) -> ManyChatSettings:
+    return ManyChatSettings(
+        business_id=channel.business,
+        channel_id=channel.id,
+        base_url=channel.base_url,
+        token=channel.token.get_secret_value(),
+        webhook_secret=channel.webhook_secret.get_secret_value(),
     )
 
 

@@ -26,7 +26,7 @@ from relevo.sources import TEXT_CHARACTERS_MAX, require, secret, sources, text_f
 from relevo.turns import Rules
 from relevo.values import BaseUrl, GapSeconds, Id, Port, PostgresUrl, Region, Timezone, UpToAnHour
 
-CHANNEL_KINDS_LATER = ("manychat", "evolution", "twilio")
+CHANNEL_KINDS_LATER = ("evolution", "twilio")
 WEBHOOK_SECRET_CHARACTERS_MIN = 16
 MEMORY_MB_MIN = 128
 """A process without any customers has half of it."""
@@ -201,7 +201,7 @@ class Channel(Table):
     id: Id
     business: str
     kind: Annotated[
-        Literal["wati", "cloud_api", "360dialog", "sandbox"],
+        Literal["wati", "cloud_api", "360dialog", "manychat", "sandbox"],
         BeforeValidator(_kind_built),
     ]
     base_url: BaseUrl = ""
@@ -244,7 +244,7 @@ class Channel(Table):
         if self.kind == "cloud_api":
             require(self.kind, phone_number_id=self.phone_number_id)
             require(self.kind, verify_token_env=self._verify_token)
-        if self.kind in ("wati", "cloud_api", "360dialog"):
+        if self.kind in ("wati", "cloud_api", "360dialog", "manychat"):
             require(self.kind, base_url=self.base_url, token_env=self._token)
             require(self.kind, webhook_secret_env=self._webhook_secret)
         return self

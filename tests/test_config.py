@@ -12,14 +12,8 @@ from relevo.turns import Rules
 
 EXAMPLE = Path(__file__).parent.parent / "relevo.example.toml"
 SECRETS = {
-    "OPENAI_API_KEY": "key-that-nobody-may-see",
-    "WATI_TOKEN": "token-that-nobody-may-see",
-    "WATI_WEBHOOK_SECRET": "secret-that-nobody-may-see",
-    "META_TOKEN": "meta-token-that-nobody-may-see",
-    "META_APP_SECRET": "app-secret-that-nobody-may-see",
-    "META_VERIFY_TOKEN": "verify-token-that-nobody-may-see",
-    "D360_API_KEY": "d360-key-that-nobody-may-see",
-    "D360_WEBHOOK_SECRET": "d360-secret-that-nobody-may-see",
+    name: f"{name}-that-nobody-may-see"
+    for name in re.findall(r'^\w+_env = "(\w+)"', EXAMPLE.read_text(), re.MULTILINE)
 }
 HOTEL = '[[business]]\nid = "hotel"\n'
 SANDBOX = '[[channel]]\nid = "box"\nbusiness = "hotel"\nkind = "sandbox"\n'

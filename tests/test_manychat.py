@@ -118,7 +118,7 @@ async def test_what_differs_is_another_message(line: Line) -> None:
 
 
 async def test_an_id_and_a_text_cannot_run_into_one_another(line: Line) -> None:
-    one = line.message(custom("1 hello", NOW, subscriber_id=12))
+    one = line.message(custom("1hello", NOW, subscriber_id=12))
     other = line.message(custom("hello", NOW, subscriber_id=121))
     assert one.keys != other.keys
 

@@ -35,7 +35,6 @@ from relevo.messages import Address, Arrival
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
 
-BASE_URL = "https://api.manychat.com"
 ANSWER_BYTES_MAX = 1024 * 1024
 CONNECT_SECONDS_MAX = 5.0
 LEAVES_WITHIN_SECONDS = 5.0
@@ -45,13 +44,13 @@ PAUSE_SECONDS_MAX = 60
 
 @dataclass(frozen=True, slots=True)
 class ManyChatSettings:
-    """A line at ManyChat. `token` is page:key, as its settings show it."""
+    """A line at ManyChat. `base_url` is without /fb; `token` is page:key, as ManyChat shows it."""
 
     business_id: str
     channel_id: str
+    base_url: str
     token: str = field(repr=False)
     webhook_secret: str = field(repr=False)
-    base_url: str = BASE_URL
     send_timeout_seconds: float = 15
 
 
