@@ -1,0 +1,234 @@
+"""Evolution API's adapter: one object a configured line, which is an instance of the gateway.
+
+* Nothing Evolution sends is signed, so a webhook must carry our secret; without one set, none is
+  let in. It never sends again what was answered 400, 401, 403, 404 or 422.
+* History is findMessages, which has what the gateway was set to keep (`DATABASE_SAVE_DATA_*`).
+* There is no idempotent send and no correlation id: whatever happens once its first byte may have
+  left is UNKNOWN, unless Evolution says that it came before the send. It leaves within
+  `LEAVES_WITHIN_SECONDS` or not at all. Redirects are never followed, answers never read beyond
+  `ANSWER_BYTES_MAX`.
+* Everything expected is data, its reasons are fixed words, and none holds a text or a number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from relevo import __version__
+from relevo.clock import Clock
+from relevo.errors import ProviderError
+from relevo.events import SendFailure
+from relevo.http.channels import WebhookRequest
+from relevo.http.evolution_fields import jid_of
+from relevo.http.evolution_history import Page, Reading, history_page
+from relevo.http.evolution_reading import arrivals
+from relevo.http.evolution_sending import send_answer
+from relevo.http.fields import count_of, scrubbed
+from relevo.http.line_gate import LineGate, LinePass
+from relevo.http.meta_errors import FailureKind
+from relevo.http.pace import Pace, Slots, within
+from relevo.http.secrets import secret_matches
+from relevo.http.session import StartTooLateError, leaving_within
+from relevo.messages import Address, Arrival
+from relevo.outcomes import Accepted, History, NotAccepted
+from relevo.turns import RecallStatus
+
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
+CALLS = 20
+CALLS_PERIOD_SECONDS = 1.0
+"""The gateway has no limit of its own, but it is one process, with one database."""
+CALLS_URGENT_ONLY = 5
+CONNECT_SECONDS_MAX = 5.0
+PAUSE_SECONDS_MAX = 60.0
+LEAVES_WITHIN_SECONDS = 5.0
+"""After a send was begun, as with WATI."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvolutionSettings:
+    """A line at Evolution. `base_url` is the gateway's, `api_key` its own or the instance's."""
+
+    business_id: str
+    channel_id: str
+    base_url: str
+    instance: str
+    api_key: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    recall_pages_max: int = 10
+    recall_timeout_seconds: float = 10
+    send_timeout_seconds: float = 15
+    page_size: int = 50
+
+
+def gateway_pace(clock: Clock, slots: Slots) -> Pace:
+    """Make the pace of all recalls of one gateway; all providers share `slots`."""
+    return Pace(
+        clock,
+        tokens=CALLS,
+        period_seconds=CALLS_PERIOD_SECONDS,
+        reserved=CALLS_URGENT_ONLY,
+        slots=slots,
+    )
+
+
+class EvolutionChannel:
+    """A business's line at Evolution, both ways. The session is shared and stays its owner's."""
+
+    def __init__(
+        self, settings: EvolutionSettings, session: aiohttp.ClientSession, clock: Clock, pace: Pace
+    ) -> None:
+        """`pace` is the gateway's: its lines are given the same one."""
+        self._settings = settings
+        self._session = session
+        self._clock = clock
+        self._pace = pace
+        self._gate = LineGate(clock, settings.channel_id)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether Evolution lets this line send nothing, as far as we know."""
+        return self._gate.stopped
+
+    @property
+    def business_id(self) -> str:
+        """The business whose line this is."""
+        return self._settings.business_id
+
+    @property
+    def channel_id(self) -> str:
+        """The id under which webhooks name this line."""
+        return self._settings.channel_id
+
+    def authenticate(self, request: WebhookRequest) -> bool:
+        """Tell whether the request carries our secret, as a header or in the webhook's URL."""
+        secret = self._settings.webhook_secret
+        by_header = secret_matches(secret, request.headers.get("x-relevo-secret"))
+        return secret_matches(secret, request.query.get("secret")) or by_header
+
+    def parse(self, body: bytes) -> tuple[Arrival, ...]:
+        """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
+        return arrivals(body, self._settings.instance)
+
+    async def history(self, address: Address, since: datetime, *, urgent: bool) -> History:
+        """Ask what was said with this customer after `since`; `recall_pages_max` calls at most."""
+        reading = Reading(address, since)
+        if (question := reading.question) is None:
+            return reading.ended(RecallStatus.FAILED, "no_address")
+        timeout_seconds = self._settings.recall_timeout_seconds
+        ends_at = self._clock.monotonic() + timeout_seconds
+        try:
+            async with within(self._clock, timeout_seconds):
+                for _ in range(self._settings.recall_pages_max):
+                    left_seconds = ends_at - self._clock.monotonic()
+                    asked = question.body(self._settings.page_size)
+                    page = await self._page(asked, left_seconds, urgent=urgent)
+                    if (question := reading.take(page, self._settings.page_size)) is None:
+                        return reading.ended(RecallStatus.COMPLETE)
+        except TimeoutError:
+            return reading.ended(RecallStatus.FAILED, "timeout")
+        except ProviderError as error:
+            return reading.ended(RecallStatus.FAILED, error.reason)
+        return reading.ended(RecallStatus.TRUNCATED, "pages")
+
+    async def send(
+        self,
+        address: Address,
+        text: str,
+        correlation_id: str,  # noqa: ARG002  (Evolution has no place for it)
+    ) -> Accepted | NotAccepted:
+        """Give a text to Evolution; its answer means that it went to WhatsApp, not further."""
+        if not (number := _number(address)):
+            return NotAccepted(SendFailure.REJECTED, "no_address")
+        given = self._gate.admit()
+        if isinstance(given, NotAccepted):
+            return given
+        answer = await self._send({"number": number, "text": scrubbed(text)})
+        if isinstance(answer, NotAccepted):
+            return answer
+        outcome = send_answer(answer.status, answer.body)
+        if isinstance(outcome, FailureKind):
+            return self._failed(given, outcome, answer.retry_after)
+        self._gate.accepted(given)
+        return outcome
+
+    async def close(self) -> None:
+        """Let go of nothing: the session is the owner's to close."""
+
+    async def _send(self, content: Mapping[str, Any]) -> "_Answer | NotAccepted":
+        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:
+            try:
+                async with within(self._clock, self._settings.send_timeout_seconds):
+                    return await self._ask("message/sendText", content)
+            except (TimeoutError, StartTooLateError, ProviderError) as error:
+                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
+                reason = error.reason if isinstance(error, ProviderError) else "timeout"
+                return NotAccepted(failure, "start_too_late" if departure.late else reason)
+
+    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
+        if kind.failure is SendFailure.STOPPED:
+            self._gate.stops(given, kind.word)
+        if kind.failure is not SendFailure.RATE_LIMITED:
+            return NotAccepted(kind.failure, kind.word)
+        asked = min(float(count_of(retry_after)), PAUSE_SECONDS_MAX) or None
+        return NotAccepted(kind.failure, kind.word, self._gate.limited(given, asked))
+
+    async def _page(
+        self, question: Mapping[str, Any], left_seconds: float, *, urgent: bool
+    ) -> Page:
+        async with self._pace.call(urgent=urgent, timeout_seconds=left_seconds) as granted:
+            if not granted:
+                raise ProviderError("rate_limited")
+            answer = await self._ask("chat/findMessages", question)
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
+            raise ProviderError(f"http_{answer.status}")
+        return history_page(answer.body)
+
+    async def _ask(self, name: str, content: Mapping[str, Any]) -> "_Answer":
+        """Call the API once. Raises `ProviderError` if there is no whole answer."""
+        instance = quote(self._settings.instance, safe="")
+        headers = {
+            "apikey": self._settings.api_key,
+            "Content-Type": "application/json",
+            "User-Agent": f"relevo/{__version__}",
+        }
+        try:
+            async with self._session.post(
+                f"{self._settings.base_url.rstrip('/')}/{name}/{instance}",
+                data=orjson.dumps(content),
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
+            ) as response:
+                body = await _read(response)
+                return _Answer(response.status, response.headers.get("Retry-After", ""), body)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise ProviderError("no_connection") from None
+        except (aiohttp.ClientError, OSError):
+            raise ProviderError("disconnected") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    retry_after: str
+    body: bytes
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ProviderError("too_large")
+    return bytes(body)
+
+
+def _number(address: Address) -> str:
+    """Return `number` as a send takes it: a phone's digits, or a lid's JID; empty: neither."""
+    return address.value.lstrip("+") if address.kind == "phone" else jid_of(address)
