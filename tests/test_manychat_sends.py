@@ -213,3 +213,16 @@ async def test_a_lookup_that_fails_has_sent_nothing(
     assert isinstance(answer, NotAccepted)
     assert (answer.failure, answer.reason) == (failure, reason)
     assert line.manychat.sends == []
+
+
+@pytest.mark.parametrize(("seconds", "texts"), [(4, ["hello"]), (5, [])])
+async def test_a_text_whose_lookup_took_too_long_does_not_leave(
+    line: Line, seconds: float, texts: list[str]
+) -> None:
+    line.manychat.contacts[PHONE] = {"id": SUBSCRIBER}
+    line.manychat.before_found = lambda: line.advance(seconds)
+    answer = await sent(line, address=BY_PHONE)
+    assert line.manychat.texts() == texts
+    if not texts:
+        assert isinstance(answer, NotAccepted)
+        assert answer.failure is SendFailure.NOT_SENT

@@ -112,8 +112,8 @@ class ManyChatChannel:
         subscriber = await self._subscriber(address, given)
         if isinstance(subscriber, NotAccepted):
             return subscriber
-        left_seconds = LEAVES_WITHIN_SECONDS - (self._clock.monotonic() - begun_at)
-        answer = await self._send(send_body(subscriber, text), left_seconds)
+        taken_seconds = self._clock.monotonic() - begun_at
+        answer = await self._send(send_body(subscriber, text), taken_seconds)
         if isinstance(answer, NotAccepted):
             return answer
         outcome = send_answer(answer.status, answer.body, correlation_id)
@@ -125,10 +125,12 @@ class ManyChatChannel:
     async def close(self) -> None:
         """Let go of nothing: the session is the owner's to close."""
 
-    async def _send(self, body: bytes, left_seconds: float) -> "_Answer | NotAccepted":
-        with leaving_within(self._clock, left_seconds) as departure:
+    async def _send(self, body: bytes, taken_seconds: float) -> "_Answer | NotAccepted":
+        """Send within what a lookup has left of the time to leave, and of the time for it all."""
+        timeout_seconds = self._settings.send_timeout_seconds - taken_seconds
+        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS - taken_seconds) as departure:
             try:
-                async with within(self._clock, self._settings.send_timeout_seconds):
+                async with within(self._clock, timeout_seconds):
                     return await self._ask("POST", "sending/sendContent", body=body)
             except (TimeoutError, StartTooLateError, ProviderError) as error:
                 failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT

@@ -9,6 +9,7 @@ It posts nothing itself. `open_requests == holding` means that it waits for nobo
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -98,6 +99,8 @@ class FakeManyChat:
         """What findBySystemField answers as `data`, by phone."""
         self.looked_up: list[str] = []
         self.lookup_status = 200
+        self.before_found: Callable[[], None] | None = None
+        """Called before a lookup is answered."""
         self.base_url = ""
         self.open_requests = self.holding = 0
         self._clock = clock
@@ -138,6 +141,8 @@ class FakeManyChat:
             return refused
         phone = request.query["phone"]
         self.looked_up.append(phone)
+        if self.before_found is not None:
+            self.before_found()
         found = {"status": "success", "data": self.contacts.get(phone, [])}
         return web.json_response(found, status=self.lookup_status)
 
