@@ -8,11 +8,13 @@ from relevo.actors.ports import Assistant
 from relevo.clock import Clock
 from relevo.http.channels import ChannelAdapter
 from relevo.http.cloud_api import CloudApiChannel, CloudApiSettings
+from relevo.http.evolution import EvolutionChannel, EvolutionSettings, gateway_pace
 from relevo.http.manychat import ManyChatChannel, ManyChatSettings
 from relevo.http.pace import Pace, Slots
 from relevo.http.ports import AssistantProbe
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.session import Session
+from relevo.http.twilio import TwilioChannel, TwilioSettings, account_pace
 from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.offline import OfflineAssistant
 from relevo.settings import Channel, Config
@@ -48,6 +50,14 @@ def open_channels(
             adapters[channel.id] = CloudApiChannel(_cloud_api(channel), session, clock)
         elif channel.kind == "manychat":
             adapters[channel.id] = ManyChatChannel(_manychat(channel), session, clock)
+        elif channel.kind == "twilio":
+            twilio = _twilio(config, channel)
+            pace = paces.setdefault(channel.account_sid, account_pace(clock, slots))
+            adapters[channel.id] = TwilioChannel(twilio, session, clock, pace)
+        elif channel.kind == "evolution":
+            gateway = paces.setdefault(channel.base_url.casefold(), gateway_pace(clock, slots))
+            line = _evolution(config, channel)
+            adapters[channel.id] = EvolutionChannel(line, session, clock, gateway)
         else:
             settings = _wati(config, channel)
             pace = paces.setdefault(channel.base_url.casefold(), tenant_pace(clock, slots))
@@ -120,6 +130,35 @@ def _manychat(channel: Channel) -> ManyChatSettings:
         base_url=channel.base_url,
         token=channel.token.get_secret_value(),
         webhook_secret=channel.webhook_secret.get_secret_value(),
+    )
+
+
+def _evolution(config: Config, channel: Channel) -> EvolutionSettings:
+    business = config.business(channel.business)
+    return EvolutionSettings(
+        business_id=channel.business,
+        channel_id=channel.id,
+        base_url=channel.base_url,
+        instance=channel.instance,
+        api_key=channel.token.get_secret_value(),
+        webhook_secret=channel.webhook_secret.get_secret_value(),
+        recall_pages_max=business.recall_pages_max,
+        recall_timeout_seconds=ahead_of(business.recall_timeout_seconds),
+    )
+
+
+def _twilio(config: Config, channel: Channel) -> TwilioSettings:
+    business = config.business(channel.business)
+    return TwilioSettings(
+        business_id=channel.business,
+        channel_id=channel.id,
+        account_sid=channel.account_sid,
+        sender=channel.sender,
+        public_url=channel.public_url,
+        token=channel.token.get_secret_value(),
+        base_url=channel.base_url,
+        recall_pages_max=business.recall_pages_max,
+        recall_timeout_seconds=ahead_of(business.recall_timeout_seconds),
     )
 
 

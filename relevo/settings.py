@@ -26,7 +26,7 @@ from relevo.sources import TEXT_CHARACTERS_MAX, require, secret, sources, text_f
 from relevo.turns import Rules
 from relevo.values import BaseUrl, GapSeconds, Id, Port, PostgresUrl, Region, Timezone, UpToAnHour
 
-CHANNEL_KINDS_LATER = ("evolution", "twilio")
+CHANNEL_KINDS_LATER = ("twilio",)
 WEBHOOK_SECRET_CHARACTERS_MIN = 16
 MEMORY_MB_MIN = 128
 """A process without any customers has half of it."""
@@ -201,7 +201,7 @@ class Channel(Table):
     id: Id
     business: str
     kind: Annotated[
-        Literal["wati", "cloud_api", "360dialog", "manychat", "sandbox"],
+        Literal["wati", "cloud_api", "360dialog", "manychat", "evolution", "sandbox"],
         BeforeValidator(_kind_built),
     ]
     base_url: BaseUrl = ""
@@ -211,8 +211,12 @@ class Channel(Table):
     webhook_secret_file: str = ""
     assistant_operator: str = Field(default="", max_length=200)
     phone_number_id: str = Field(default="", pattern=r"^[0-9]{0,32}$")
+    instance: str = Field(default="", max_length=200)
     verify_token_env: str = ""
     verify_token_file: str = ""
+    account_sid: str = Field(default="", pattern=r"^(AC[0-9a-fA-F]{32})?$")
+    sender: str = Field(default="", pattern=r"^(\+[0-9]{5,15})?$")
+    public_url: BaseUrl = ""
     _token: SecretStr = PrivateAttr(default=SecretStr(""))
     _webhook_secret: SecretStr = PrivateAttr(default=SecretStr(""))
     _verify_token: SecretStr = PrivateAttr(default=SecretStr(""))
@@ -244,9 +248,15 @@ class Channel(Table):
         if self.kind == "cloud_api":
             require(self.kind, phone_number_id=self.phone_number_id)
             require(self.kind, verify_token_env=self._verify_token)
-        if self.kind in ("wati", "cloud_api", "360dialog", "manychat"):
+        if self.kind == "evolution":
+            require(self.kind, instance=self.instance)
+        if self.kind in ("wati", "cloud_api", "360dialog", "manychat", "evolution"):
             require(self.kind, base_url=self.base_url, token_env=self._token)
             require(self.kind, webhook_secret_env=self._webhook_secret)
+        if self.kind == "twilio":
+            require(self.kind, base_url=self.base_url, token_env=self._token)
+            require(self.kind, account_sid=self.account_sid, sender=self.sender)
+            require(self.kind, public_url=self.public_url)
         return self
 
 
