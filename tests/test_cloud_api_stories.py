@@ -141,3 +141,14 @@ async def test_meta_is_told_that_the_address_is_ours(hotel: Hotel) -> None:
     assert (await hotel.asks("d360"))[0] == 403
     assert (await hotel.asks("line"))[0] == 405
     assert (await hotel.asks("nobody"))[0] == 404
+
+
+async def test_a_send_that_no_status_ever_names_is_repeated_once(hotel: Hotel) -> None:
+    hotel.meta.send_next(Sending(drop=True, recorded=False))
+    await hotel.says("1", "Hola")
+    await hotel.house.advance(100)
+    assert hotel.meta.sends == []
+    await hotel.house.advance(3600)
+    assert hotel.meta.texts_to(PHONE) == ["ok"]
+    [turn] = await hotel.house.why(PHONE)
+    assert (turn["outcome"], turn["outbox"][0]["resent"]) == ("answered", True)
