@@ -7,11 +7,10 @@ repr and no dump has them.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -26,7 +25,6 @@ from relevo.sources import TEXT_CHARACTERS_MAX, require, secret, sources, text_f
 from relevo.turns import Rules
 from relevo.values import BaseUrl, GapSeconds, Id, Port, PostgresUrl, Region, Timezone, UpToAnHour
 
-CHANNEL_KINDS_LATER = ("twilio",)
 WEBHOOK_SECRET_CHARACTERS_MIN = 16
 MEMORY_MB_MIN = 128
 """A process without any customers has half of it."""
@@ -38,12 +36,6 @@ ANSWER_TRIES_SECONDS = 60
 CHANNELS_MAX = 4000
 
 _DAY_SECONDS = 86_400
-
-
-def _kind_built(value: object) -> object:
-    if value in CHANNEL_KINDS_LATER:
-        raise ValueError(f"{value} is not built yet")
-    return value
 
 
 class Table(BaseModel):
@@ -200,10 +192,7 @@ class Channel(Table):
 
     id: Id
     business: str
-    kind: Annotated[
-        Literal["wati", "cloud_api", "360dialog", "manychat", "evolution", "sandbox"],
-        BeforeValidator(_kind_built),
-    ]
+    kind: Literal["wati", "cloud_api", "360dialog", "manychat", "evolution", "twilio", "sandbox"]
     base_url: BaseUrl = ""
     token_env: str = ""
     token_file: str = ""

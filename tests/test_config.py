@@ -258,7 +258,6 @@ def test_a_bad_rule_names_its_business(refusal: Refusal, key: str, line: str) ->
     ("old", "new", "line"),
     [
         ('"hotel"', '"motel"', r"business: no \[\[business\]\] has this id; known: hotel"),
-        ('"wati"', '"twilio"', "kind: twilio is not built yet"),
         ('"wati"', '"pigeon"', "kind: should be 'wati', .* or 'sandbox'"),
         ("WATI_TOKEN", "OTHER", "token_env: .* OTHER is not set; set it, or give token_file"),
         ("WATI_TOKEN", "nobody-may-see", "token_env: write the NAME of an environment variable.*"),

@@ -29,17 +29,9 @@ WEBHOOK_OUTCOMES = (
 MESSAGE_KINDS = ("text", "media", "interactive", OTHER)
 DUPLICATE_SOURCES = ("webhook", "history")
 QUARANTINE_REASONS = (
-    *(
-        "not_json",
-        "not_form",
-        "not_an_object",
-        "no_events",
-        "too_many_events",
-        "unknown_event",
-        "wrong_type",
-    ),
-    *("no_id", "no_address", "no_text", "not_rendered", "other_instance", "refused_by_store"),
-    OTHER,
+    *("not_json", "not_form", "not_an_object", "no_events", "too_many_events", "unknown_event"),
+    *("wrong_type", "no_id", "no_address", "no_text", "not_rendered", "other_instance"),
+    *("refused_by_store", OTHER),
 )
 EARLY_STATUS_OUTCOMES = ("settled", "forgotten", "dropped", OTHER)
 FAILED_REASONS = (
@@ -71,7 +63,7 @@ REJECTION_REASONS = (
     *("http_400", "http_404", "http_422", "model_not_found", "unknown_parameter"),
     *("unsupported_parameter", "max_output_tokens", "incomplete", "failed", OTHER),
 )
-PROVIDERS = ("wati", "cloud_api", "360dialog", "manychat", "evolution", "sandbox", OTHER)
+PROVIDERS = ("wati", "cloud_api", "360dialog", "manychat", "evolution", "twilio", "sandbox", OTHER)
 PARTS_OPEN = tuple(state for state in PartState if state not in PARTS_TERMINAL)
 SEND_OUTCOMES = ("accepted", *SendFailure, "cancelled", OTHER)
 DEAD_LETTER_STAGES = (*(stage for stage in Stage if stage is not Stage.ENDED), OTHER)
