@@ -203,6 +203,11 @@ async def test_a_status_says_what_is_known_about_a_send(
         (404, {"errors": [{"code": 100}]}, FailureKind(SendFailure.REJECTED, "http_404")),
         (400, {"error": {"code": 999999}}, FailureKind(SendFailure.REJECTED, "http_400")),
         (200, error(131000), META_ERRORS[131000]),
+        (
+            200,
+            {"messages": [{"id": "wamid.1"}], **error(131026)},
+            FailureKind(SendFailure.UNKNOWN, "unreadable"),
+        ),
         (200, {"messages": []}, FailureKind(SendFailure.UNKNOWN, "unreadable")),
         (200, {"messages": [{}]}, FailureKind(SendFailure.UNKNOWN, "unreadable")),
         (200, [], FailureKind(SendFailure.UNKNOWN, "unreadable")),

@@ -31,7 +31,22 @@ SAMPLE = delivery(
     ),
     change("smb_message_echoes", message_echoes=[text("wamid.3", "1", "hi", NOW, to=PHONE)]),
 )
-ODD = (None, True, 0, -1, 2**63, 1.5, "", "\u00a7", "relevo-1", [], {}, [[]], [{}], {"id": 1})
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    2**63,
+    1.5,
+    "",
+    "\u00a7",
+    "relevo-1",
+    [],
+    {},
+    [[]],
+    [{}],
+    {"id": 1},
+)
 """The sign of a paragraph stands for half an emoji and a NUL, which no writer of JSON writes."""
 
 

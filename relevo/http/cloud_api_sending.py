@@ -67,8 +67,9 @@ def send_answer(status: int, body: bytes, correlation_id: str) -> Accepted | Fai
         key for message in objects_of(answer.get("messages")) if (key := id_of(message.get("id")))
     ]
     errors = tuple(_errors(answer))
-    if status in _TAKEN and keys and not errors:
-        return Accepted((*dict.fromkeys(keys), correlation_key(correlation_id)))
+    if status in _TAKEN and keys:
+        accepted = Accepted((*dict.fromkeys(keys), correlation_key(correlation_id)))
+        return UNREADABLE if errors else accepted
     if kind := _coded(errors):
         return kind
     if status in _TAKEN:
