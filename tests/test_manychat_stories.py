@@ -100,3 +100,14 @@ async def test_who_sends_no_secret_is_not_let_in(flow: Flow) -> None:
     assert await flow.house.post(body, channel="contacts", secret=None) == 401
     await flow.house.advance(60)
     assert flow.manychat.sends == []
+
+
+async def test_a_reply_that_nobody_can_ask_after_is_sent_again_once(flow: Flow) -> None:
+    flow.manychat.send_next(Sending(drop=True), Sending(drop=True))
+    await flow.calls(full_contact("Hola", NOON))
+    await flow.house.advance(100)
+    assert flow.manychat.texts() == ["ok"]
+    await flow.house.advance(600)
+    assert flow.manychat.texts() == ["ok", "ok"]
+    [turn] = await flow.house.why(PHONE)
+    assert (turn["outcome"], turn["reason"]) == ("failed", "send_unknown")
