@@ -119,6 +119,8 @@ class FakeEvolution:
         self.history_body: bytes | None = None
         self.history_hangs = False
         self.before_page: Callable[[dict[str, Any]], None] | None = None
+        self.before_send_answer: Callable[[Said], Awaitable[None]] | None = None
+        """Awaited when a text has left and its sender has not heard of it yet."""
         self.base_url = ""
         self.holding = 0
         self.said: list[Said] = []
@@ -213,6 +215,8 @@ class FakeEvolution:
             self.sends.append((number, content["text"]))
         else:
             self.said.remove(said)
+        if self.before_send_answer is not None:
+            await self.before_send_answer(said)
         if manners.hang:
             await self._hold()
         if manners.drop and request.transport is not None:
