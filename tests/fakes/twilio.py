@@ -101,7 +101,7 @@ class ListManners:
 class FakeTwilio:
     """The server and what it holds; the attributes are its knobs."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, token: str = TOKEN) -> None:
         self.lists = ListManners()
         self.asked: list[dict[str, str]] = []
         self.sends: list[dict[str, str]] = []
@@ -109,6 +109,7 @@ class FakeTwilio:
         self.base_url = ""
         self.holding = 0
         self._clock = clock
+        self._credentials = encode_basic_auth(ACCOUNT, token)
         self._numbers = itertools.count(1)
         self._next_sendings: deque[Sending] = deque()
         self._released = asyncio.Event()
@@ -187,7 +188,7 @@ class FakeTwilio:
             self.holding -= 1
 
     def _refused(self, request: web.Request) -> web.Response | None:
-        if request.headers.get("Authorization") == encode_basic_auth(ACCOUNT, TOKEN):
+        if request.headers.get("Authorization") == self._credentials:
             return None
         return web.json_response({"code": 20003, "message": "Authenticate"}, status=401)
 
