@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from relevo.events import SendFailure
 from relevo.http.channels import ChannelAdapter
+from relevo.http.cloud_api import CloudApiChannel, CloudApiSettings
 from relevo.http.pace import Slots
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.session import Session, StartTooLateError, fence, leaving_within, open_session
@@ -23,7 +24,7 @@ from tests.fakes.clock import ManualClock, until
 from tests.wati_rig import NOW
 
 ANA = Address("phone", "+15550101234")
-ADAPTERS = ("wati", "sandbox")
+ADAPTERS = ("wati", "cloud_api", "360dialog", "sandbox")
 TOO_LATE = NotAccepted(SendFailure.NOT_SENT, "start_too_late")
 
 
@@ -81,6 +82,12 @@ async def silent_provider() -> AsyncIterator[Provider]:
 def adapter(kind: str, url: str, session: Session, clock: ManualClock) -> ChannelAdapter:
     if kind == "sandbox":
         return SandboxChannel(SandboxSettings("hotel", "box", url, "s"), session, clock)
+    if kind == "cloud_api":
+        meta = CloudApiSettings("hotel", "line", "cloud_api", url, "token", "s", "1")
+        return CloudApiChannel(meta, session, clock)
+    if kind == "360dialog":
+        meta = CloudApiSettings("hotel", "line", "360dialog", url, "token", "s")
+        return CloudApiChannel(meta, session, clock)
     settings = WatiSettings("hotel", "line", url, "token", "s")
     return WatiChannel(settings, session, clock, tenant_pace(clock, Slots(1)))
 

@@ -4,7 +4,7 @@
   there a webhook must carry our secret, as a header or in the URL. Without one nothing is let in.
 * Meta asks once, by GET, whether the address is ours: it names our verify token and is given its
   challenge back.
-* Neither has a history. What colleagues write in the phone's app comes as a webhook; what they
+* Meta has no history, and 360dialog's inbox, which knows only itself, is not asked. What colleagues write in the phone's app comes as a webhook; what they
   write in another vendor's inbox is seen only as the statuses of messages we never sent.
 * There is no idempotent send: whatever happens once its first byte may have left is UNKNOWN, unless
   there is an answer. It leaves within `LEAVES_WITHIN_SECONDS` or not at all, also from a process
