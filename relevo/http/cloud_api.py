@@ -4,8 +4,9 @@
   there a webhook must carry our secret, as a header or in the URL. Without one nothing is let in.
 * Meta asks once, by GET, whether the address is ours: it names our verify token and is given its
   challenge back.
-* Meta has no history, and 360dialog's inbox, which knows only itself, is not asked. What colleagues write in the phone's app comes as a webhook; what they
-  write in another vendor's inbox is seen only as the statuses of messages we never sent.
+* Meta has no history, and 360dialog's inbox, which knows only itself, is not asked. What colleagues
+  write in the phone's app comes as a webhook; what they write in another vendor's inbox is seen
+  only as the statuses of messages we never sent.
 * There is no idempotent send: whatever happens once its first byte may have left is UNKNOWN, unless
   there is an answer. It leaves within `LEAVES_WITHIN_SECONDS` or not at all, also from a process
   that slept. Redirects are never followed, answers never read beyond `ANSWER_BYTES_MAX`.
