@@ -177,6 +177,17 @@ async def test_a_clock_without_an_offset_tells_messages_apart_and_no_time(line: 
     assert (first.event_at, other.event_at) == (None, None)
 
 
+@pytest.mark.parametrize(("minutes", "believed"), [(15, True), (16, False), (60 * 24 * 30, False)])
+async def test_a_clock_that_lags_far_behind_is_no_time_of_a_message(
+    line: Line, minutes: float, *, believed: bool
+) -> None:
+    first = line.message(custom("hello", NOW))
+    line.advance(60 * minutes)
+    again = line.message(custom("hello", NOW))
+    assert again.keys == first.keys
+    assert again.event_at == (NOW if believed else None)
+
+
 @pytest.mark.parametrize("clock", [1786460653, "1786460653", 1786460653000])
 async def test_a_clock_in_seconds_since_1970_is_read_too(line: Line, clock: object) -> None:
     message = line.message({**CLOCKLESS, "last_interaction": clock})

@@ -30,7 +30,9 @@ webhook_secret_env = "FLOW"
 @pytest.mark.parametrize("key", ["base_url", "token_env", "webhook_secret_env"])
 def test_a_line_that_lacks_a_key_is_refused_by_its_name(tmp_path: Path, key: str) -> None:
     file = tmp_path / "relevo.toml"
-    file.write_text("".join(line for line in LINE.splitlines(True) if not line.startswith(key)))
+    file.write_text(
+        "".join(line for line in LINE.splitlines(keepends=True) if not line.startswith(key))
+    )
     with pytest.raises(
         ConfigError, match=f'channel "contacts": {key}: is needed for kind manychat'
     ):

@@ -11,11 +11,13 @@ own object with the names below. It tells the customer's side only.
   two such periods after the last is not. A burst is longer: what is wrongly taken for a
   repeat was said twice in one breath.
 * A clock without an offset is of the account's zone, which nobody tells us: it tells messages
-  apart, and no time.
+  apart, and no time. Neither is one believed that lags far behind: whether `last_interaction` is
+  always that of the very message is not documented, and a message dated to the one before, days
+  ago, would be too late to be answered.
 """
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from relevo.http.fields import instant_of, read_json, text_of, word_of
@@ -26,6 +28,8 @@ SUBSCRIBER = "subscriber"
 
 EVENTS_MAX = 1000
 REPEAT_SECONDS = 15
+LAG_MAX = timedelta(minutes=15)
+"""A flow calls when the customer writes; an older time is not that of what they wrote."""
 
 _SUBSCRIBER_NAMES = ("subscriber_id", "user_id", "contact_id", "id", "key")
 _TEXT_NAMES = ("text", "message", "last_input_text")
@@ -81,7 +85,7 @@ def _arrival(event: object, now: datetime) -> Arrival:
         # Pictures and voice notes come without anything that tells what they are.
         kind="text" if text.strip() else "other",
         body=text,
-        event_at=event_at,
+        event_at=event_at if event_at is not None and event_at >= now - LAG_MAX else None,
     )
 
 
