@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from relevo.http.channels import WebhookRequest
+from relevo.http.evolution import ADDRESSES_REMEMBERED_MAX
 from relevo.messages import Address, Author
 from relevo.outcomes import History
 from relevo.turns import RecallStatus
@@ -90,6 +91,30 @@ async def test_a_customer_of_whom_only_the_lid_is_known_has_a_history(line: Line
     line.says("hello", chat=Chat(lid=LID))
     line.says("yes?", chat=Chat(lid=LID), seconds_ago=30, from_me=True)
     assert texts(await line.recall(address=ANA_LID)) == ["hello", "yes?"]
+
+
+@pytest.mark.parametrize("address", [ANA, Address("phone", f"+{PHONE}"), ANA_LID])
+async def test_names_that_no_row_has_together_are_known_from_webhooks(
+    line: Line, address: Address
+) -> None:
+    only_lid = Chat(lid=LID)
+    said = line.evolution.say(only_lid, "hello", NOW, senderPn=f"{PHONE}@s.whatsapp.net")
+    line.says("from the phone", chat=SYNCED)
+    line.says("yes?", chat=only_lid, seconds_ago=30, from_me=True)
+    line.channel.parse(orjson.dumps(said.webhook()))
+    assert texts(await line.recall(address=address)) == ["from the phone", "yes?", "hello"]
+
+
+async def test_no_more_names_are_remembered_than_there_is_room_for(line: Line) -> None:
+    for number in range(ADDRESSES_REMEMBERED_MAX // 2 + 1):
+        key: dict[str, Any] = {"remoteJidAlt": f"99{number:09}@lid"}
+        said = line.evolution.say(Chat(f"1555{number:07}"), "hello", NOW, **key)
+        line.channel.parse(orjson.dumps(said.webhook()))
+    line.evolution.said.clear()
+    for number, questions in ((0, 2), (1, 4)):
+        line.evolution.asked.clear()
+        await line.recall(address=Address("phone", f"1555{number:07}"))
+        assert len(line.evolution.asked) == questions
 
 
 async def test_our_own_number_beside_a_reply_brings_in_nobody_else(line: Line) -> None:

@@ -26,7 +26,7 @@ from relevo.errors import ProviderError
 from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
 from relevo.http.evolution_fields import jid_of
-from relevo.http.evolution_history import Page, Reading, history_page
+from relevo.http.evolution_history import Page, Reading, bare, history_page
 from relevo.http.evolution_reading import arrivals
 from relevo.http.evolution_sending import send_answer
 from relevo.http.fields import count_of, scrubbed
@@ -35,7 +35,7 @@ from relevo.http.meta_errors import FailureKind
 from relevo.http.pace import Pace, Slots, within
 from relevo.http.secrets import secret_matches
 from relevo.http.session import StartTooLateError, leaving_within
-from relevo.messages import Address, Arrival
+from relevo.messages import Address, Arrival, InboundMessage
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
 
@@ -46,6 +46,7 @@ CALLS_PERIOD_SECONDS = 1.0
 CALLS_URGENT_ONLY = 5
 CONNECT_SECONDS_MAX = 5.0
 PAUSE_SECONDS_MAX = 60.0
+ADDRESSES_REMEMBERED_MAX = 20_000
 LEAVES_WITHIN_SECONDS = 5.0
 """After a send was begun, as with WATI."""
 
@@ -89,6 +90,7 @@ class EvolutionChannel:
         self._clock = clock
         self._pace = pace
         self._gate = LineGate(clock, settings.channel_id)
+        self._known_as: dict[Address, tuple[Address, ...]] = {}
 
     @property
     def stopped(self) -> bool:
@@ -113,11 +115,15 @@ class EvolutionChannel:
 
     def parse(self, body: bytes) -> tuple[Arrival, ...]:
         """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
-        return arrivals(body, self._settings.instance)
+        found = arrivals(body, self._settings.instance)
+        for arrival in found:
+            if isinstance(arrival, InboundMessage) and len(arrival.addresses) > 1:
+                self._remember(arrival.addresses)
+        return found
 
     async def history(self, address: Address, since: datetime, *, urgent: bool) -> History:
         """Ask what was said with this customer after `since`; `recall_pages_max` calls at most."""
-        reading = Reading(address, since)
+        reading = Reading(address, since, self._known_as.get(bare(address), ()))
         if (question := reading.question) is None:
             return reading.ended(RecallStatus.FAILED, "no_address")
         timeout_seconds = self._settings.recall_timeout_seconds
@@ -159,6 +165,14 @@ class EvolutionChannel:
 
     async def close(self) -> None:
         """Let go of nothing: the session is the owner's to close."""
+
+    def _remember(self, addresses: tuple[Address, ...]) -> None:
+        """Keep what one person is called; a message that opens a turn has just told it."""
+        for address in addresses:
+            self._known_as.pop(address, None)
+            self._known_as[address] = addresses
+        while len(self._known_as) > ADDRESSES_REMEMBERED_MAX:
+            del self._known_as[next(iter(self._known_as))]
 
     async def _send(self, content: Mapping[str, Any]) -> "_Answer | NotAccepted":
         with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:

@@ -62,6 +62,11 @@ class Page:
     pages: int
 
 
+def bare(address: Address) -> Address:
+    """Return an address as it stands in a JID: a phone without its plus."""
+    return Address(address.kind, address.value.lstrip("+"))
+
+
 def history_page(body: bytes) -> Page:
     """Read an answer of findMessages. Raises `ProviderError` if it is none."""
     try:
@@ -83,6 +88,8 @@ class Reading:
 
     address: Address
     since: datetime
+    others: tuple[Address, ...] = ()
+    """Under which webhooks have named the same person: rows may tell only one of them."""
     _names: set[Address] = field(default_factory=set)
     _questions: deque[Question] = field(default_factory=deque)
     _found: list[HistoryItem] = field(default_factory=list)
@@ -93,7 +100,8 @@ class Reading:
     def __post_init__(self) -> None:
         # WhatsApp's clock has whole seconds: a message of this second may have been after `since`.
         self.since = self.since.replace(microsecond=0)
-        self._ask_for(Address(self.address.kind, self.address.value.lstrip("+")))
+        for address in (bare(self.address), *self.others):
+            self._ask_for(address)
 
     @property
     def question(self) -> Question | None:
