@@ -90,6 +90,8 @@ async def test_what_a_colleague_promised_meanwhile_is_told_to_the_ai(hotel: Hote
     await hotel.house.advance(60)
     _, turn = await hotel.house.why(PHONE)
     assert (turn["verdict"], turn["outcome"]) == ("gap", "answered")
+    asked = [request for request in hotel.house.ai.requests if "input" in request.body]
+    assert "Late checkout until two, I promise." in str(asked[-1].body["input"])
     rows = await hotel.house.rows("SELECT author, body FROM message ORDER BY event_at, id")
     assert [row["author"] for row in rows] == [
         *("customer", "assistant", "agent", "customer", "assistant")
@@ -113,3 +115,13 @@ async def test_a_send_in_doubt_that_twilio_does_not_know_is_repeated_once(hotel:
     assert hotel.twilio.texts_to(PHONE) == ["ok"]
     [turn] = await hotel.house.why(PHONE)
     assert (turn["outcome"], turn["outbox"][0]["resent"]) == ("answered", True)
+
+
+async def test_a_long_answer_comes_in_parts_that_twilio_takes(hotel: Hotel) -> None:
+    answer = " ".join(f"word{number}" for number in range(500))
+    hotel.house.ai.answers.append(answer)
+    await hotel.says("Tell me everything")
+    await hotel.house.advance(60)
+    texts = hotel.twilio.texts_to(PHONE)
+    assert " ".join(texts) == answer
+    assert [len(text) <= 1600 for text in texts] == [True] * 3

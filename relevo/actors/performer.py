@@ -13,7 +13,7 @@ from typing import TypeVar, assert_never
 
 from relevo import prompt
 from relevo.actors.alarms import Alarms
-from relevo.actors.ports import Businesses, Journal, Probe
+from relevo.actors.ports import Businesses, Journal, Probe, ShortTexts
 from relevo.actors.reports import broken, failed, too_late, word
 from relevo.clock import Clock, sleep
 from relevo.effects import (
@@ -222,7 +222,7 @@ class Performer:
         answer = await assistant.answer(effect.ai_conversation, question)
         if not isinstance(answer, Answer):
             return failed(turn.id, turn.attempt, answer)
-        return await self._answered(turn, answer, asked)
+        return await self._answered(key, turn, answer, asked)
 
     async def _reconcile(self, key: ConversationKey, effect: Ask) -> Event:
         """Look for the answer to what was asked; the prompt is the one that was asked with."""
@@ -234,14 +234,20 @@ class Performer:
         assistant = self._world.businesses.assistant(key.business_id)
         found = await assistant.reconcile(effect.ai_conversation, question)
         if isinstance(found, Answer):
-            return await self._answered(turn, found, asked)
+            return await self._answered(key, turn, found, asked)
         if isinstance(found, Finding):
             return Reconciled(turn.id, turn.attempt, found)
         return failed(turn.id, turn.attempt, found)
 
-    async def _answered(self, turn: Turn, answer: Answer, asked: float) -> Event:
+    async def _answered(
+        self, key: ConversationKey, turn: Turn, answer: Answer, asked: float
+    ) -> Event:
         journal = self._world.journal
-        texts = prompt.split_reply(answer.text)
+        line = self._world.businesses.channel(key.business_id, turn.channel_id)
+        limit = prompt.REPLY_PART_CHARACTERS_MAX
+        if isinstance(line, ShortTexts):
+            limit = line.text_characters_max
+        texts = prompt.split_reply(answer.text, limit)
         ids = await self._patiently(lambda: journal.reserve(len(texts)))
         seconds = self._world.clock.monotonic() - asked
         return Answered(

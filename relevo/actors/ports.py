@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from relevo.ai_conversations import AiConversation
 from relevo.effects import Effect
@@ -64,6 +64,18 @@ class Channel(Protocol):
         self, address: Address, text: str, correlation_id: str
     ) -> Accepted | NotAccepted:
         """Give a text to the provider. Never raises for the provider."""
+
+
+@runtime_checkable
+class ShortTexts(Protocol):
+    """What a line offers too whose provider takes only shorter texts than WhatsApp does.
+
+    `runtime_checkable`, so that the other lines have nothing to say about it.
+    """
+
+    @property
+    def text_characters_max(self) -> int:
+        """Return how long one text may be."""
 
 
 class Assistant(Protocol):

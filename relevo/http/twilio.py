@@ -46,6 +46,8 @@ CONNECT_SECONDS_MAX = 5.0
 PAUSE_SECONDS = 1.0
 """After a 429 that does not say how long."""
 PAUSE_SECONDS_MAX = 60.0
+TEXT_CHARACTERS_MAX = 1500
+"""Twilio takes 1600, and does not say how it counts what needs two units of UTF-16."""
 RECALL_CALLS_PER_SECOND = 20
 """Of one account. Twilio documents no number, but answers 429 to many calls at once."""
 RECALL_CALLS_URGENT_ONLY = 5
@@ -104,6 +106,11 @@ class TwilioChannel:
     def stopped(self) -> bool:
         """Tell whether Twilio lets this line send nothing, as far as we know."""
         return self._gate.stopped
+
+    @property
+    def text_characters_max(self) -> int:
+        """Return how long one text may be."""
+        return TEXT_CHARACTERS_MAX
 
     @property
     def business_id(self) -> str:
