@@ -31,7 +31,8 @@ DUPLICATE_SOURCES = ("webhook", "history")
 QUARANTINE_REASONS = (
     *("not_json", "not_form", "not_an_object", "no_events", "too_many_events", "unknown_event"),
     *("wrong_type", "no_id", "no_address", "no_text", "not_rendered", "other_instance"),
-    *("refused_by_store", OTHER),
+    *("edit", "revoke", "group", "number_changed", "history", "other_line", "refused_by_store"),
+    OTHER,
 )
 EARLY_STATUS_OUTCOMES = ("settled", "forgotten", "dropped", OTHER)
 FAILED_REASONS = (
