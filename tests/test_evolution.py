@@ -180,6 +180,19 @@ async def test_a_server_that_does_not_turn_pages_is_not_believed(line: Line) -> 
     assert texts(history) == list("hijkl")
 
 
+async def test_a_short_page_is_not_the_last_one_if_the_server_says_so(line: Line) -> None:
+    line.evolution.page_max = 3
+    line.says(*"abcdefgh", chat=SYNCED)
+    history = await line.recall()
+    assert (history.status, texts(history)) == (RecallStatus.COMPLETE, list("abcdefgh"))
+
+
+async def test_a_full_page_is_the_last_one_if_the_server_says_so(line: Line) -> None:
+    line.says(*"abcde", chat=SYNCED)
+    assert texts(await line.recall()) == list("abcde")
+    assert [question["page"] for question in line.evolution.asked] == [1, 1]
+
+
 async def test_rows_that_say_nothing_are_left_out(line: Line) -> None:
     row = line.evolution.say(CHAT, "hello", NOW).row()
     rows: list[Any] = [

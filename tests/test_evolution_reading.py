@@ -111,6 +111,11 @@ def test_a_customer_has_every_address_that_is_told(
         ({"remoteJidAlt": f"{OWN}:4@s.whatsapp.net"}, OWN, [LID_ADDRESS]),
         ({"remoteJidAlt": f"{OWN}@s.whatsapp.net"}, "", [LID_ADDRESS]),
         ({"senderPn": f"{PHONE}@s.whatsapp.net"}, OWN, [LID_ADDRESS]),
+        (
+            {"remoteJid": f"{PHONE}@c.us", "remoteJidAlt": "15550009999@c.us"},
+            OWN,
+            [PHONE_ADDRESS],
+        ),
         ({"remoteJid": f"{PHONE}@s.whatsapp.net", "remoteJidAlt": "99@lid"}, OWN, [PHONE_ADDRESS]),
     ],
 )

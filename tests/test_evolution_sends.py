@@ -13,7 +13,7 @@ from relevo.messages import Address
 from relevo.outcomes import Accepted, NotAccepted
 from tests.evolution_rig import ANA, ANA_LID, LID, PHONE, Line, opened_line
 from tests.fakes.clock import until
-from tests.fakes.evolution import Sending, refused
+from tests.fakes.evolution import INSTANCE, Sending, refused
 
 
 @pytest.fixture
@@ -137,8 +137,20 @@ async def test_a_line_without_a_key_is_stopped_told_once_and_tried_again(
     assert await sent(line) == NotAccepted(SendFailure.STOPPED, "unauthorized")
 
 
+async def test_a_line_that_works_again_says_so_once(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "relevo")
+    await sent(line, refused(404, "The instance does not exist"))
+    line.advance(PROBE_SECONDS + 1)
+    assert isinstance(await sent(line), Accepted)
+    assert not line.channel.stopped
+    assert isinstance(await sent(line), Accepted)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
 async def test_an_instance_that_is_gone_stops_the_line(line: Line) -> None:
-    line.configure(instance="gone/../shop")
+    line.configure(instance=f"gone/../{INSTANCE}")
     assert await sent(line) == NotAccepted(SendFailure.STOPPED, "no_instance")
 
 

@@ -146,9 +146,8 @@ class Reading:
         named = {address_of(key.get(name)) for name in ("remoteJid", "remoteJidAlt", "senderPn")}
         if chat_of_many(key) or ours is None or self._names.isdisjoint(named - {None}):
             return
-        if not ours:  # beside a message of ours our own JID may stand
-            for address in addresses_of(key, None):
-                self._ask_for(address)
+        for address in addresses_of(key, None):  # of a message of ours only the first
+            self._ask_for(address)
         content = content_of(row)
         if not key_id or key_id in self._seen or not isinstance(content, Content):
             return

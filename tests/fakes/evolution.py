@@ -115,6 +115,7 @@ class FakeEvolution:
         self.filters = "separate"
         """ignored: every row of the instance is given; same_page: the first page, again and again;
         bare: a list of rows without a word about pages."""
+        self.page_max = 1000
         self.history_status = 200
         self.history_body: bytes | None = None
         self.history_hangs = False
@@ -191,7 +192,7 @@ class FakeEvolution:
 
     def _rows(self, question: dict[str, Any]) -> Any:
         wanted = question["where"]["key"].items()
-        size = question["offset"]
+        size = min(question["offset"], self.page_max)
         first = 0 if self.filters == "same_page" else (question["page"] - 1) * size
         shown = sorted(self.said, key=lambda said: said.at)[::-1]
         rows = [said.row() for said in shown]
