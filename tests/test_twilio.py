@@ -264,3 +264,16 @@ def test_a_failure_is_told_by_twilio_s_code_or_else_by_meta_s() -> None:
 )
 def test_what_cannot_be_read_is_kept_raw_with_a_word(body: bytes, reason: str) -> None:
     assert arrivals(body) == (Unusable(reason),)
+
+
+async def test_what_was_written_to_another_sender_is_set_aside(line: Line) -> None:
+    other = {**TEXT, "To": "whatsapp:+15550009999"}
+    assert line.channel.parse(urlencode(other).encode()) == (Unusable("other_line"),)
+    for to in ("whatsapp:+15550783881", "whatsapp:15550783881", "", "MG00"):
+        (arrival,) = line.channel.parse(urlencode({**TEXT, "To": to}).encode())
+        assert isinstance(arrival, InboundMessage)
+
+
+async def test_a_status_is_taken_whoever_it_was_sent_to(line: Line) -> None:
+    body = FakeTwilio.status(SID, "read", From="whatsapp:+15550783881")
+    assert line.channel.parse(body) == (StatusUpdate((SID,), "read"),)

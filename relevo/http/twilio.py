@@ -99,8 +99,8 @@ class TwilioChannel:
             "Authorization": aiohttp.encode_basic_auth(settings.account_sid, settings.token),
             "User-Agent": f"relevo/{__version__}",
         }
-        sender = bare_address(settings.sender.removeprefix("whatsapp:"))
-        self._sender = written(sender) if sender is not None else settings.sender
+        self._own = bare_address(settings.sender)
+        self._sender = written(self._own) if self._own is not None else settings.sender
 
     @property
     def stopped(self) -> bool:
@@ -136,7 +136,7 @@ class TwilioChannel:
 
     def parse(self, body: bytes) -> tuple[Arrival, ...]:
         """Read a body. Never raises: what cannot be read is `Unusable`; exactly one entry."""
-        return arrivals(body)
+        return arrivals(body, self._own)
 
     async def history(self, address: Address, since: datetime, *, urgent: bool) -> History:
         """Ask what was said with this customer after `since`, in both directions."""

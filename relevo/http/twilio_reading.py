@@ -41,13 +41,13 @@ _KINDS = frozenset({
 _BY_CONTENT_TYPE = {"image": "image", "video": "video", "audio": "audio"}
 
 
-def arrivals(body: bytes) -> tuple[Arrival, ...]:
-    """Read a webhook's body: one entry, always."""
+def arrivals(body: bytes, sender: Address | None = None) -> tuple[Arrival, ...]:
+    """Read a webhook's body: one entry, always. What was written to another sender is set aside."""
     form = form_of(body)
-    return (Unusable("not_form") if form is None else _arrival(texts_of(form)),)
+    return (Unusable("not_form") if form is None else _arrival(texts_of(form), sender),)
 
 
-def _arrival(fields: Mapping[str, str]) -> Arrival:
+def _arrival(fields: Mapping[str, str], sender: Address | None) -> Arrival:
     keys = _keys_of(fields)
     if not keys:
         return Unusable("no_id")
@@ -60,6 +60,10 @@ def _arrival(fields: Mapping[str, str]) -> Arrival:
         return Unusable("unknown_event")
     if "Body" not in fields and not _media_of(fields) and "MessageType" not in fields:
         return Unusable("unknown_event")
+    # An account may have several senders, and a reply by another one would reach nobody.
+    written_to = address_of(fields.get("To", ""))
+    if sender is not None and written_to not in (sender, None):
+        return Unusable("other_line")
     addresses = _addresses_of(fields)
     if not addresses:
         return Unusable("no_address")
