@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from relevo.events import SendFailure
 from relevo.http.channels import ChannelAdapter
 from relevo.http.cloud_api import CloudApiChannel, CloudApiSettings
+from relevo.http.evolution import EvolutionChannel, EvolutionSettings, gateway_pace
 from relevo.http.pace import Slots
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.session import Session, StartTooLateError, fence, leaving_within, open_session
@@ -24,7 +25,7 @@ from tests.fakes.clock import ManualClock, until
 from tests.wati_rig import NOW
 
 ANA = Address("phone", "+15550101234")
-ADAPTERS = ("wati", "cloud_api", "360dialog", "sandbox")
+ADAPTERS = ("wati", "cloud_api", "360dialog", "evolution", "sandbox")
 TOO_LATE = NotAccepted(SendFailure.NOT_SENT, "start_too_late")
 
 
@@ -88,6 +89,9 @@ def adapter(kind: str, url: str, session: Session, clock: ManualClock) -> Channe
     if kind == "360dialog":
         meta = CloudApiSettings("hotel", "line", "360dialog", url, "token", "s")
         return CloudApiChannel(meta, session, clock)
+    if kind == "evolution":
+        evolution = EvolutionSettings("hotel", "line", url, "shop", "key", "s")
+        return EvolutionChannel(evolution, session, clock, gateway_pace(clock, Slots(1)))
     settings = WatiSettings("hotel", "line", url, "token", "s")
     return WatiChannel(settings, session, clock, tenant_pace(clock, Slots(1)))
 
