@@ -75,7 +75,7 @@ class Untold(StrEnum):
 
 
 class Address(NamedTuple):
-    """Where a person is reached on a channel: `kind` is phone, bsuid, wati, user."""
+    """Where a person is reached on a channel: `kind` is phone, lid, bsuid, wati, user."""
 
     kind: str
     value: str

@@ -108,6 +108,30 @@ async def test_our_own_reply_that_is_echoed_is_no_colleague_s(shop: Shop) -> Non
     assert (await shop.house.audit()).sound
 
 
+async def test_the_echo_of_our_own_reply_holds_no_chat(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    house = House(database, tmp_path, NOON, human_hold_seconds=3600)
+    async with FakeEvolution(house.clock, key=TOKEN) as gateway:
+        house.more_configuration = LINE.format(base_url=gateway.base_url, instance=INSTANCE)
+        shop = Shop(house, gateway)
+
+        async def echo(said: Said) -> None:
+            await shop.posts(said.webhook("send.message"))
+
+        gateway.before_send_answer = echo
+        async with house:
+            await shop.hears("Hola")
+            await house.advance(60)
+            await shop.hears("Sigue libre?")
+            await house.advance(60)
+            assert [turn["outcome"] for turn in await house.why(PHONE)] == ["answered"] * 2
+            await shop.hears("Soy Maria", from_me=True)
+            await shop.hears("Gracias")
+            await house.advance(60)
+        assert shop.texts() == ["ok", "ok"]
+
+
 async def test_a_send_in_doubt_is_looked_for_and_not_said_twice(shop: Shop) -> None:
     shop.gateway.send_next(Sending(drop=True))
     await shop.hears("Hola")
