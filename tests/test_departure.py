@@ -18,6 +18,7 @@ from relevo.http.evolution import EvolutionChannel, EvolutionSettings, gateway_p
 from relevo.http.pace import Slots
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.session import Session, StartTooLateError, fence, leaving_within, open_session
+from relevo.http.twilio import TwilioChannel, TwilioSettings, account_pace
 from relevo.http.wati import LEAVES_WITHIN_SECONDS, WatiChannel, WatiSettings, tenant_pace
 from relevo.messages import Address
 from relevo.outcomes import NotAccepted
@@ -25,7 +26,7 @@ from tests.fakes.clock import ManualClock, until
 from tests.wati_rig import NOW
 
 ANA = Address("phone", "+15550101234")
-ADAPTERS = ("wati", "cloud_api", "360dialog", "evolution", "sandbox")
+ADAPTERS = ("wati", "cloud_api", "360dialog", "evolution", "twilio", "sandbox")
 TOO_LATE = NotAccepted(SendFailure.NOT_SENT, "start_too_late")
 
 
@@ -92,6 +93,9 @@ def adapter(kind: str, url: str, session: Session, clock: ManualClock) -> Channe
     if kind == "evolution":
         evolution = EvolutionSettings("hotel", "line", url, "shop", "key", "s")
         return EvolutionChannel(evolution, session, clock, gateway_pace(clock, Slots(1)))
+    if kind == "twilio":
+        twilio = TwilioSettings("hotel", "line", "AC1", "+15550783881", url, "token", url)
+        return TwilioChannel(twilio, session, clock, account_pace(clock, Slots(1)))
     settings = WatiSettings("hotel", "line", url, "token", "s")
     return WatiChannel(settings, session, clock, tenant_pace(clock, Slots(1)))
 

@@ -69,6 +69,15 @@ async def test_what_still_waits_to_be_sent_is_found_once(line: Line, *, hides_qu
     assert history.items[0].event_at == NOW
 
 
+async def test_of_the_queue_only_the_newest_are_looked_at(line: Line) -> None:
+    line.twilio.lists.page_size_max = 1
+    for number in range(3):
+        line.twilio.say(PHONE, "api", str(number), line.ago(100 - number))
+    assert len((await line.recall()).items) == 3
+    queue = [query for query in line.twilio.asked if "DateSent>" not in query]
+    assert len(queue) == 1
+
+
 @pytest.mark.parametrize("status", ["failed", "undelivered", "canceled", "scheduled"])
 async def test_what_no_customer_has_seen_was_not_said(line: Line, status: str) -> None:
     line.twilio.say(PHONE, "api", "hello", line.ago(60), status)

@@ -152,6 +152,13 @@ async def test_a_line_that_is_stopped_sends_nothing_but_a_probe(line: Line) -> N
     assert await sent(line) == NotAccepted(SendFailure.STOPPED, "unauthorized")
 
 
+async def test_a_line_that_a_person_has_mended_works_again(line: Line) -> None:
+    await sent(line, Sending(recorded=False, status=401))
+    line.advance(PROBE_SECONDS)
+    assert isinstance(await sent(line), Accepted)
+    assert not line.channel.stopped
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [(b"<html>", "unreadable"), (b"{}", "unreadable"), (b" " * (4 * 1024 * 1024 + 1), "too_large")],
