@@ -49,7 +49,7 @@ FILES: dict[str, tuple[str, dict[str, str], str]] = {
     "no channel": ('[[business]]\nid = "hotel"\n', {}, "channel: is missing"),
     "a missing token": (WATI, {"WATI_SECRET": SECRETS["WATI_SECRET"]}, "token_env: "),
     "a short secret": (WATI, SECRETS | {"WATI_SECRET": "short"}, "webhook_secret_env: "),
-    "a kind of later": (WATI.replace('"wati"', '"twilio"'), SECRETS, "kind: twilio is not built"),
+    "an unknown kind": (WATI.replace('"wati"', '"pigeon"'), SECRETS, "kind: should be 'wati', "),
     "no url": ("", {"RELEVO_DATABASE_URL": "sqlite://x"}, "database.url (RELEVO_DATABASE_URL): "),
     "an owner of nothing": (
         "",
