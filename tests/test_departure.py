@@ -16,10 +16,11 @@ from relevo.http.channels import ChannelAdapter
 from relevo.http.cloud_api import CloudApiChannel, CloudApiSettings
 from relevo.http.evolution import EvolutionChannel, EvolutionSettings, gateway_pace
 from relevo.http.pace import Slots
+from relevo.http.provider_api import LEAVES_WITHIN_SECONDS
 from relevo.http.sandbox import SandboxChannel, SandboxSettings
 from relevo.http.session import Session, StartTooLateError, fence, leaving_within, open_session
 from relevo.http.twilio import TwilioChannel, TwilioSettings, account_pace
-from relevo.http.wati import LEAVES_WITHIN_SECONDS, WatiChannel, WatiSettings, tenant_pace
+from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.messages import Address
 from relevo.outcomes import NotAccepted
 from tests.fakes.clock import ManualClock, until

@@ -22,29 +22,20 @@ from typing import Literal
 
 import aiohttp
 
-from relevo import __version__
 from relevo.clock import Clock
-from relevo.errors import ProviderError
 from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
 from relevo.http.cloud_api_reading import arrivals
-from relevo.http.cloud_api_sending import message_for, retry_after_of, send_answer
-from relevo.http.line_gate import LineGate, LinePass
-from relevo.http.meta_errors import FailureKind
-from relevo.http.pace import within
-from relevo.http.secrets import secret_matches
-from relevo.http.session import StartTooLateError, leaving_within
+from relevo.http.cloud_api_sending import message_for, send_answer
+from relevo.http.line_gate import LineGate
+from relevo.http.provider_api import ProviderAnswer, ProviderCall, called, pause_of, sent_in_time
+from relevo.http.secrets import carries_secret, secret_matches
 from relevo.messages import Address, Arrival
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
 
 ANSWER_BYTES_MAX = 256 * 1024
-CONNECT_SECONDS_MAX = 5.0
 CHALLENGE_CHARACTERS_MAX = 256
-
-LEAVES_WITHIN_SECONDS = 5.0
-"""After a send was begun; together with the 5 s that the core gives it to begin, half of its time
-to the deadline after which it is looked for."""
 
 SIGNATURE_HEADER = "x-hub-signature-256"
 _SIGNATURE_PREFIX = "sha256="
@@ -98,9 +89,7 @@ class CloudApiChannel:
         """Tell whether Meta has signed these bytes, or whether 360dialog carries our secret."""
         secret = self._settings.webhook_secret
         if self._settings.kind == "360dialog":
-            header = request.headers.get("x-relevo-secret")
-            query = request.query.get("secret")
-            return secret_matches(secret, header) or secret_matches(secret, query)
+            return carries_secret(secret, request)
         if not secret:
             return False
         signature = hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
@@ -134,54 +123,26 @@ class CloudApiChannel:
         given = self._gate.admit()
         if isinstance(given, NotAccepted):
             return given
-        answer = await self._send(message)
+        answer = await sent_in_time(
+            self._clock, lambda: self._post(message), self._settings.send_timeout_seconds
+        )
         if isinstance(answer, NotAccepted):
             return answer
         outcome = send_answer(answer.status, answer.body, correlation_id)
-        if isinstance(outcome, FailureKind):
-            return self._failed(given, outcome, answer.retry_after)
-        self._gate.accepted(given)
-        return outcome
+        return self._gate.judged(given, outcome, pause_of(answer.retry_after))
 
     async def close(self) -> None:
         """Let go of nothing: the session is the owner's to close."""
 
-    async def _send(self, message: bytes) -> "_Answer | NotAccepted":
-        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:
-            try:
-                async with within(self._clock, self._settings.send_timeout_seconds):
-                    return await self._post(message)
-            except (TimeoutError, StartTooLateError, ProviderError) as error:
-                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
-                reason = error.reason if isinstance(error, ProviderError) else "timeout"
-                return NotAccepted(failure, "start_too_late" if departure.late else reason)
-
-    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
-        if kind.failure is SendFailure.STOPPED:
-            self._gate.stops(given, kind.word)
-        if kind.failure is not SendFailure.RATE_LIMITED:
-            return NotAccepted(kind.failure, kind.word)
-        seconds = retry_after_of(retry_after) or kind.pause_seconds
-        if not kind.pair:
-            seconds = self._gate.limited(given, seconds)
-        return NotAccepted(kind.failure, kind.word, seconds)
-
-    async def _post(self, message: bytes) -> "_Answer":
-        """Call the API once. Raises `ProviderError` if there is no whole answer."""
-        try:
-            async with self._session.post(
-                self._target(),
-                data=message,
-                headers=self._headers(),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
-            ) as response:
-                body = await _read(response)
-                return _Answer(response.status, response.headers.get("Retry-After", ""), body)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            raise ProviderError("no_connection") from None
-        except (aiohttp.ClientError, OSError):
-            raise ProviderError("disconnected") from None
+    async def _post(self, message: bytes) -> ProviderAnswer:
+        call = ProviderCall(
+            "POST",
+            self._target(),
+            self._headers(),
+            body=message,
+            answer_bytes_max=ANSWER_BYTES_MAX,
+        )
+        return await called(self._session, call)
 
     def _target(self) -> str:
         settings = self._settings
@@ -195,24 +156,4 @@ class CloudApiChannel:
             if self._settings.kind == "360dialog"
             else {"Authorization": f"Bearer {token}"}
         )
-        return {
-            **proof,
-            "Content-Type": "application/json",
-            "User-Agent": f"relevo/{__version__}",
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    retry_after: str
-    body: bytes
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise ProviderError("too_large")
-    return bytes(body)
+        return {**proof, "Content-Type": "application/json"}

@@ -30,8 +30,6 @@ _BY_STATUS: Mapping[int, FailureKind] = {
     HTTPStatus.PAYMENT_REQUIRED: FailureKind(SendFailure.STOPPED, "account_payment"),
     HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
 }
-PAUSE_SECONDS_MIN = 1.0
-PAUSE_SECONDS_MAX = 60.0
 _TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
 _TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
 
@@ -78,13 +76,6 @@ def send_answer(status: int, body: bytes, correlation_id: str) -> Accepted | Fai
         return kind
     failure = SendFailure.UNKNOWN if status in _TAKEN_OR_NOT else SendFailure.REJECTED
     return FailureKind(failure, f"http_{status}")
-
-
-def retry_after_of(header: str) -> float | None:
-    """Read the seconds of a Retry-After, within bounds; None if it says none. Meta sends none."""
-    if seconds := count_of(header):
-        return min(max(float(seconds), PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX)
-    return None
 
 
 def _errors(answer: Thing) -> Iterator[Thing]:

@@ -20,7 +20,6 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from relevo import __version__
 from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
@@ -29,26 +28,20 @@ from relevo.http.evolution_fields import jid_of
 from relevo.http.evolution_history import Page, Reading, bare, history_page
 from relevo.http.evolution_reading import arrivals
 from relevo.http.evolution_sending import send_answer
-from relevo.http.fields import count_of, scrubbed
-from relevo.http.line_gate import LineGate, LinePass
-from relevo.http.meta_errors import FailureKind
+from relevo.http.fields import scrubbed
+from relevo.http.line_gate import LineGate
 from relevo.http.pace import Pace, Slots, within
-from relevo.http.secrets import secret_matches
-from relevo.http.session import StartTooLateError, leaving_within
+from relevo.http.provider_api import ProviderAnswer, ProviderCall, called, pause_of, sent_in_time
+from relevo.http.secrets import carries_secret
 from relevo.messages import Address, Arrival, InboundMessage
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
 
-ANSWER_BYTES_MAX = 4 * 1024 * 1024
 CALLS = 20
 CALLS_PERIOD_SECONDS = 1.0
 """The gateway has no limit of its own, but it is one process, with one database."""
 CALLS_URGENT_ONLY = 5
-CONNECT_SECONDS_MAX = 5.0
-PAUSE_SECONDS_MAX = 60.0
 ADDRESSES_REMEMBERED_MAX = 20_000
-LEAVES_WITHIN_SECONDS = 5.0
-"""After a send was begun, as with WATI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +102,7 @@ class EvolutionChannel:
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request carries our secret, as a header or in the webhook's URL."""
-        secret = self._settings.webhook_secret
-        by_header = secret_matches(secret, request.headers.get("x-relevo-secret"))
-        return secret_matches(secret, request.query.get("secret")) or by_header
+        return carries_secret(self._settings.webhook_secret, request)
 
     def parse(self, body: bytes) -> tuple[Arrival, ...]:
         """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
@@ -154,14 +145,16 @@ class EvolutionChannel:
         given = self._gate.admit()
         if isinstance(given, NotAccepted):
             return given
-        answer = await self._send({"number": number, "text": scrubbed(text)})
+        content = {"number": number, "text": scrubbed(text)}
+        answer = await sent_in_time(
+            self._clock,
+            lambda: self._ask("message/sendText", content),
+            self._settings.send_timeout_seconds,
+        )
         if isinstance(answer, NotAccepted):
             return answer
         outcome = send_answer(answer.status, answer.body)
-        if isinstance(outcome, FailureKind):
-            return self._failed(given, outcome, answer.retry_after)
-        self._gate.accepted(given)
-        return outcome
+        return self._gate.judged(given, outcome, pause_of(answer.retry_after))
 
     async def close(self) -> None:
         """Let go of nothing: the session is the owner's to close."""
@@ -174,24 +167,6 @@ class EvolutionChannel:
         while len(self._known_as) > ADDRESSES_REMEMBERED_MAX:
             del self._known_as[next(iter(self._known_as))]
 
-    async def _send(self, content: Mapping[str, Any]) -> "_Answer | NotAccepted":
-        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:
-            try:
-                async with within(self._clock, self._settings.send_timeout_seconds):
-                    return await self._ask("message/sendText", content)
-            except (TimeoutError, StartTooLateError, ProviderError) as error:
-                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
-                reason = error.reason if isinstance(error, ProviderError) else "timeout"
-                return NotAccepted(failure, "start_too_late" if departure.late else reason)
-
-    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
-        if kind.failure is SendFailure.STOPPED:
-            self._gate.stops(given, kind.word)
-        if kind.failure is not SendFailure.RATE_LIMITED:
-            return NotAccepted(kind.failure, kind.word)
-        asked = min(float(count_of(retry_after)), PAUSE_SECONDS_MAX) or None
-        return NotAccepted(kind.failure, kind.word, self._gate.limited(given, asked))
-
     async def _page(
         self, question: Mapping[str, Any], left_seconds: float, *, urgent: bool
     ) -> Page:
@@ -203,44 +178,12 @@ class EvolutionChannel:
             raise ProviderError(f"http_{answer.status}")
         return history_page(answer.body)
 
-    async def _ask(self, name: str, content: Mapping[str, Any]) -> "_Answer":
-        """Call the API once. Raises `ProviderError` if there is no whole answer."""
+    async def _ask(self, name: str, content: Mapping[str, Any]) -> ProviderAnswer:
         instance = quote(self._settings.instance, safe="")
-        headers = {
-            "apikey": self._settings.api_key,
-            "Content-Type": "application/json",
-            "User-Agent": f"relevo/{__version__}",
-        }
-        try:
-            async with self._session.post(
-                f"{self._settings.base_url.rstrip('/')}/{name}/{instance}",
-                data=orjson.dumps(content),
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
-            ) as response:
-                body = await _read(response)
-                return _Answer(response.status, response.headers.get("Retry-After", ""), body)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            raise ProviderError("no_connection") from None
-        except (aiohttp.ClientError, OSError):
-            raise ProviderError("disconnected") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    retry_after: str
-    body: bytes
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise ProviderError("too_large")
-    return bytes(body)
+        url = f"{self._settings.base_url.rstrip('/')}/{name}/{instance}"
+        headers = {"apikey": self._settings.api_key, "Content-Type": "application/json"}
+        call = ProviderCall("POST", url, headers, body=orjson.dumps(content))
+        return await called(self._session, call)
 
 
 def _number(address: Address) -> str:

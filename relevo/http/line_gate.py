@@ -11,7 +11,8 @@ from relevo.clock import Clock
 from relevo.events import SendFailure
 from relevo.http.brake import Brake
 from relevo.http.circuit import Circuit, Pass
-from relevo.outcomes import NotAccepted
+from relevo.http.meta_errors import FailureKind
+from relevo.outcomes import Accepted, NotAccepted
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +52,28 @@ class LineGate:
         self._brake.went_well(given.closings)
         if self._circuit.closes(given.circuit):
             LOG.info("line works again: channel %s", self._channel_id)
+
+    def judged(
+        self, given: LinePass, outcome: Accepted | FailureKind, asked_seconds: float | None
+    ) -> Accepted | NotAccepted:
+        """Take what an answer to a send says, and say what it means for the send."""
+        if isinstance(outcome, FailureKind):
+            return self.refused(given, outcome, asked_seconds)
+        self.accepted(given)
+        return outcome
+
+    def refused(
+        self, given: LinePass, kind: FailureKind, asked_seconds: float | None
+    ) -> NotAccepted:
+        """Stop or brake the line if it has to be; `asked_seconds` is what the provider asks for."""
+        if kind.failure is SendFailure.STOPPED:
+            self.stops(given, kind.word)
+        if kind.failure is not SendFailure.RATE_LIMITED:
+            return NotAccepted(kind.failure, kind.word)
+        seconds = asked_seconds or kind.pause_seconds
+        if not kind.pair:
+            seconds = self.limited(given, seconds)
+        return NotAccepted(kind.failure, kind.word, seconds)
 
     def limited(self, given: LinePass, seconds: float | None) -> float:
         """A send came too soon. Return after how long this line may send again."""

@@ -18,7 +18,6 @@ from http import HTTPStatus
 
 import aiohttp
 
-from relevo import __version__
 from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
@@ -27,19 +26,22 @@ from relevo.http.fields import read_object
 from relevo.http.line_gate import LineGate, LinePass
 from relevo.http.manychat_reading import SUBSCRIBER, arrivals, subscriber_of
 from relevo.http.manychat_sending import send_answer, send_body
-from relevo.http.meta_errors import FailureKind
 from relevo.http.pace import within
-from relevo.http.secrets import secret_matches
-from relevo.http.session import StartTooLateError, leaving_within
+from relevo.http.provider_api import (
+    LEAVES_WITHIN_SECONDS,
+    PAUSE_SECONDS_MAX,
+    ProviderAnswer,
+    ProviderCall,
+    bare_token,
+    called,
+    sent_in_time,
+)
+from relevo.http.secrets import carries_secret
 from relevo.messages import Address, Arrival
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
 
 ANSWER_BYTES_MAX = 1024 * 1024
-CONNECT_SECONDS_MAX = 5.0
-LEAVES_WITHIN_SECONDS = 5.0
-"""After a send was begun, a lookup included; the core gives it as much to begin."""
-PAUSE_SECONDS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,7 @@ class ManyChatChannel:
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request carries our secret, as a header or in the URL."""
-        secret = self._settings.webhook_secret
-        return secret_matches(secret, request.headers.get("x-relevo-secret")) or secret_matches(
-            secret, request.query.get("secret")
-        )
+        return carries_secret(self._settings.webhook_secret, request)
 
     def parse(self, body: bytes) -> tuple[Arrival, ...]:
         """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
@@ -113,29 +112,20 @@ class ManyChatChannel:
         if isinstance(subscriber, NotAccepted):
             return subscriber
         taken_seconds = self._clock.monotonic() - begun_at
-        answer = await self._send(send_body(subscriber, text), taken_seconds)
+        body = send_body(subscriber, text)
+        answer = await sent_in_time(
+            self._clock,
+            lambda: self._ask("POST", "sending/sendContent", body=body),
+            self._settings.send_timeout_seconds,
+            taken_seconds,
+        )
         if isinstance(answer, NotAccepted):
             return answer
         outcome = send_answer(answer.status, answer.body, correlation_id)
-        if isinstance(outcome, FailureKind):
-            return self._failed(given, outcome, answer.retry_after)
-        self._gate.accepted(given)
-        return outcome
+        return self._gate.judged(given, outcome, _asked_pause(answer.retry_after))
 
     async def close(self) -> None:
         """Let go of nothing: the session is the owner's to close."""
-
-    async def _send(self, body: bytes, taken_seconds: float) -> "_Answer | NotAccepted":
-        """Send within what a lookup has left of the time to leave, and of the time for it all."""
-        timeout_seconds = self._settings.send_timeout_seconds - taken_seconds
-        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS - taken_seconds) as departure:
-            try:
-                async with within(self._clock, timeout_seconds):
-                    return await self._ask("POST", "sending/sendContent", body=body)
-            except (TimeoutError, StartTooLateError, ProviderError) as error:
-                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
-                reason = error.reason if isinstance(error, ProviderError) else "timeout"
-                return NotAccepted(failure, "start_too_late" if departure.late else reason)
 
     async def _subscriber(self, address: Address, given: LinePass) -> str | NotAccepted:
         """Return whom to write to. Nothing has left yet, whatever goes wrong here."""
@@ -157,63 +147,20 @@ class ManyChatChannel:
         outcome = send_answer(answer.status, answer.body, "")
         if isinstance(outcome, Accepted):  # another 2xx than 200, which names nobody
             return NotAccepted(SendFailure.REJECTED, "no_subscriber")
-        refused = self._failed(given, outcome, answer.retry_after)
+        refused = self._gate.refused(given, outcome, _asked_pause(answer.retry_after))
         if refused.failure is SendFailure.UNKNOWN:
             return NotAccepted(SendFailure.NOT_SENT, refused.reason)
         return refused
 
-    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
-        if kind.failure is SendFailure.STOPPED:
-            self._gate.stops(given, kind.word)
-        if kind.failure is not SendFailure.RATE_LIMITED:
-            return NotAccepted(kind.failure, kind.word)
-        seconds = _asked_pause(retry_after) or kind.pause_seconds
-        if not kind.pair:
-            seconds = self._gate.limited(given, seconds)
-        return NotAccepted(kind.failure, kind.word, seconds)
-
     async def _ask(
         self, method: str, name: str, *, query: dict[str, str] | None = None, body: bytes = b""
-    ) -> "_Answer":
-        """Call the API once. Raises `ProviderError` if there is no whole answer."""
-        headers = {
-            "Authorization": f"Bearer {_bare(self._settings.token)}",
-            "User-Agent": f"relevo/{__version__}",
-        }
+    ) -> ProviderAnswer:
+        url = f"{self._settings.base_url.rstrip('/')}/fb/{name}"
+        headers = {"Authorization": f"Bearer {bare_token(self._settings.token)}"}
         if body:
             headers["Content-Type"] = "application/json"
-        try:
-            async with self._session.request(
-                method,
-                f"{self._settings.base_url.rstrip('/')}/fb/{name}",
-                params=query,
-                data=body or None,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
-            ) as response:
-                retry_after = response.headers.get("Retry-After", "")
-                return _Answer(response.status, retry_after, await _read(response))
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            raise ProviderError("no_connection") from None
-        except (aiohttp.ClientError, OSError):
-            raise ProviderError("disconnected") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    retry_after: str
-    body: bytes
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise ProviderError("too_large")
-    return bytes(body)
+        call = ProviderCall(method, url, headers, query, body or None, ANSWER_BYTES_MAX)
+        return await called(self._session, call)
 
 
 def _found(body: bytes) -> str:
@@ -222,12 +169,6 @@ def _found(body: bytes) -> str:
     contacts = data if isinstance(data, list) else [data]
     found = {subscriber_of(each.get("id")) for each in contacts if isinstance(each, dict)}
     return found.pop() if len(found) == 1 else ""
-
-
-def _bare(token: str) -> str:
-    """Return the token without "Bearer", should it have been copied along."""
-    scheme, _, rest = token.strip().partition(" ")
-    return rest.strip() if scheme.casefold() == "bearer" else token.strip()
 
 
 def _asked_pause(retry_after: str) -> float | None:

@@ -26,6 +26,7 @@ from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import id_of, instant_of, read_object, scrubbed, text_of, word_of
 from relevo.http.pace import within
+from relevo.http.provider_api import LEAVES_WITHIN_SECONDS
 from relevo.http.secrets import secret_matches
 from relevo.http.session import StartTooLateError, leaving_within
 from relevo.identity import PHONE, phone
@@ -45,9 +46,6 @@ from relevo.turns import RecallStatus
 SECRET_HEADER = "X-Relevo-Secret"  # noqa: S105  (a header's name)
 TEXT_CHARS_MAX = 4096
 """As long as a WhatsApp text may be."""
-
-LEAVES_WITHIN_SECONDS = 5.0
-"""After a send was begun."""
 
 _HISTORY_BYTES_MAX = 16 * 1024 * 1024  # a full history of the longest texts in any script
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=3)

@@ -21,16 +21,14 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from relevo import __version__
 from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
-from relevo.http.fields import count_of, scrubbed
-from relevo.http.line_gate import LineGate, LinePass
-from relevo.http.meta_errors import FailureKind
+from relevo.http.fields import scrubbed
+from relevo.http.line_gate import LineGate
 from relevo.http.pace import Pace, Slots, within
-from relevo.http.session import StartTooLateError, leaving_within
+from relevo.http.provider_api import ProviderAnswer, ProviderCall, called, pause_of, sent_in_time
 from relevo.http.twilio_fields import bare_address, written
 from relevo.http.twilio_history import Page, Reading, history_page, queries
 from relevo.http.twilio_reading import arrivals
@@ -41,18 +39,13 @@ from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
 
 BASE_URL = "https://api.twilio.com"
-ANSWER_BYTES_MAX = 4 * 1024 * 1024
-CONNECT_SECONDS_MAX = 5.0
 PAUSE_SECONDS = 1.0
 """After a 429 that does not say how long."""
-PAUSE_SECONDS_MAX = 60.0
 TEXT_CHARACTERS_MAX = 1500
 """Twilio takes 1600, and does not say how it counts what needs two units of UTF-16."""
 RECALL_CALLS_PER_SECOND = 20
 """Of one account. Twilio documents no number, but answers 429 to many calls at once."""
 RECALL_CALLS_URGENT_ONLY = 5
-LEAVES_WITHIN_SECONDS = 5.0
-"""After a send was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +90,6 @@ class TwilioChannel:
         self._path = f"/2010-04-01/Accounts/{settings.account_sid}/Messages.json"
         self._headers = {
             "Authorization": aiohttp.encode_basic_auth(settings.account_sid, settings.token),
-            "User-Agent": f"relevo/{__version__}",
         }
         self._own = bare_address(settings.sender)
         self._sender = written(self._own) if self._own is not None else settings.sender
@@ -163,41 +155,24 @@ class TwilioChannel:
         given = self._gate.admit()
         if isinstance(given, NotAccepted):
             return given
-        answer = await self._send(customer, text)
-        if isinstance(answer, NotAccepted):
-            return answer
-        outcome = send_answer(answer.status, answer.body, correlation_id)
-        if isinstance(outcome, FailureKind):
-            return self._failed(given, outcome, answer.retry_after)
-        self._gate.accepted(given)
-        return outcome
-
-    async def close(self) -> None:
-        """Let go of nothing: the session is the owner's to close."""
-
-    async def _send(self, customer: str, text: str) -> "_Answer | NotAccepted":
         form = {
             "From": self._sender,
             "To": customer,
             "Body": scrubbed(text),
             "StatusCallback": self._settings.public_url,
         }
-        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:
-            try:
-                async with within(self._clock, self._settings.send_timeout_seconds):
-                    return await self._ask("POST", self._path, urlencode(form).encode())
-            except (TimeoutError, StartTooLateError, ProviderError) as error:
-                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
-                reason = error.reason if isinstance(error, ProviderError) else "timeout"
-                return NotAccepted(failure, "start_too_late" if departure.late else reason)
+        answer = await sent_in_time(
+            self._clock,
+            lambda: self._ask("POST", self._path, urlencode(form).encode()),
+            self._settings.send_timeout_seconds,
+        )
+        if isinstance(answer, NotAccepted):
+            return answer
+        outcome = send_answer(answer.status, answer.body, correlation_id)
+        return self._gate.judged(given, outcome, pause_of(answer.retry_after))
 
-    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
-        if kind.failure is SendFailure.STOPPED:
-            self._gate.stops(given, kind.word)
-        if kind.failure is not SendFailure.RATE_LIMITED:
-            return NotAccepted(kind.failure, kind.word)
-        seconds = self._gate.limited(given, _asked_pause(retry_after))
-        return NotAccepted(kind.failure, kind.word, seconds)
+    async def close(self) -> None:
+        """Let go of nothing: the session is the owner's to close."""
 
     async def _read(
         self, reading: Reading, customer: str, *, urgent: bool, ends_at: float
@@ -235,48 +210,12 @@ class TwilioChannel:
             if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
                 raise ProviderError(f"http_{answer.status}")
             # The limit is the account's: whoever hears of it slows everybody down.
-            self._pace.pause(_asked_pause(answer.retry_after) or PAUSE_SECONDS)
+            self._pace.pause(pause_of(answer.retry_after) or PAUSE_SECONDS)
 
-    async def _ask(self, method: str, path: str, form: bytes | None = None) -> "_Answer":
-        """Call the API once. Raises `ProviderError` if there is no whole answer."""
+    async def _ask(self, method: str, path: str, form: bytes | None = None) -> ProviderAnswer:
         headers = self._headers if form is None else self._headers | _FORM
-        try:
-            async with self._session.request(
-                method,
-                URL(f"{self._settings.base_url.rstrip('/')}{path}", encoded=True),
-                data=form,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
-            ) as response:
-                body = await _read(response)
-                return _Answer(response.status, response.headers.get("Retry-After", ""), body)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            raise ProviderError("no_connection") from None
-        except (aiohttp.ClientError, OSError):
-            raise ProviderError("disconnected") from None
+        url = URL(f"{self._settings.base_url.rstrip('/')}{path}", encoded=True)
+        return await called(self._session, ProviderCall(method, url, headers, body=form))
 
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    retry_after: str
-    body: bytes
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise ProviderError("too_large")
-    return bytes(body)
-
-
-def _asked_pause(retry_after: str) -> float | None:
-    """Read a Retry-After in seconds, within bounds; None if there is none to read."""
-    seconds = count_of(retry_after)
-    return min(max(float(seconds), PAUSE_SECONDS), PAUSE_SECONDS_MAX) if seconds else None

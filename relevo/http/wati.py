@@ -23,17 +23,22 @@ from urllib.parse import quote
 
 import aiohttp
 
-from relevo import __version__
 from relevo.clock import Clock
 from relevo.errors import ProviderError
-from relevo.events import SendFailure
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import scrubbed
-from relevo.http.line_gate import LineGate, LinePass
-from relevo.http.meta_errors import FailureKind
+from relevo.http.line_gate import LineGate
 from relevo.http.pace import Pace, Slots, within
-from relevo.http.secrets import secret_matches
-from relevo.http.session import StartTooLateError, leaving_within
+from relevo.http.provider_api import (
+    PAUSE_SECONDS_MAX,
+    PAUSE_SECONDS_MIN,
+    ProviderAnswer,
+    ProviderCall,
+    bare_token,
+    called,
+    sent_in_time,
+)
+from relevo.http.secrets import carries_secret
 from relevo.http.wati_history import Page, history_page
 from relevo.http.wati_reading import arrivals
 from relevo.http.wati_recall import Recall
@@ -42,19 +47,12 @@ from relevo.messages import Address, Arrival
 from relevo.outcomes import Accepted, History, NotAccepted
 from relevo.turns import RecallStatus
 
-ANSWER_BYTES_MAX = 4 * 1024 * 1024
 RECALL_CALLS = 10
 RECALL_CALLS_PERIOD_SECONDS = 10.0
 """getMessages' limit, for a whole tenant, on every plan (support article 11823158)."""
 RECALL_CALLS_URGENT_ONLY = 3
-CONNECT_SECONDS_MAX = 5.0
 PAUSE_SECONDS = 1.0
 """After a 429 that does not say how long; `Retry-After` is not always present."""
-PAUSE_SECONDS_MAX = 60.0
-
-LEAVES_WITHIN_SECONDS = 5.0
-"""After a send was begun; together with the 5 s that the core gives it to begin, half of its time
-to the deadline after which it is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +114,7 @@ class WatiChannel:
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request carries our secret, as a header or in the URL we gave WATI."""
-        secret = self._settings.webhook_secret
-        return secret_matches(secret, request.headers.get("x-relevo-secret")) or secret_matches(
-            secret, request.query.get("secret")
-        )
+        return carries_secret(self._settings.webhook_secret, request)
 
     def parse(self, body: bytes) -> tuple[Arrival, ...]:
         """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""
@@ -146,40 +141,20 @@ class WatiChannel:
         given = self._gate.admit()
         if isinstance(given, NotAccepted):
             return given
-        answer = await self._send(address, text, correlation_id)
+        query = {"messageText": scrubbed(text), "localMessageId": correlation_id}
+        answer = await sent_in_time(
+            self._clock,
+            lambda: self._ask("POST", "sendSessionMessage", address, query),
+            self._settings.send_timeout_seconds,
+        )
         if isinstance(answer, NotAccepted):
             return answer
         outcome = send_answer(answer.status, answer.body, correlation_id)
-        if isinstance(outcome, FailureKind):
-            return self._failed(given, outcome, answer.retry_after)
-        self._gate.accepted(given)
-        return outcome
+        pause_seconds = _asked_pause(answer.retry_after, self._clock.now())
+        return self._gate.judged(given, outcome, pause_seconds)
 
     async def close(self) -> None:
         """Let go of nothing: the session is the owner's to close."""
-
-    async def _send(
-        self, address: Address, text: str, correlation_id: str
-    ) -> "_Answer | NotAccepted":
-        query = {"messageText": scrubbed(text), "localMessageId": correlation_id}
-        with leaving_within(self._clock, LEAVES_WITHIN_SECONDS) as departure:
-            try:
-                async with within(self._clock, self._settings.send_timeout_seconds):
-                    return await self._ask("POST", "sendSessionMessage", address, query)
-            except (TimeoutError, StartTooLateError, ProviderError) as error:
-                failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
-                reason = error.reason if isinstance(error, ProviderError) else "timeout"
-                return NotAccepted(failure, "start_too_late" if departure.late else reason)
-
-    def _failed(self, given: LinePass, kind: FailureKind, retry_after: str) -> NotAccepted:
-        if kind.failure is SendFailure.STOPPED:
-            self._gate.stops(given, kind.word)
-        if kind.failure is not SendFailure.RATE_LIMITED:
-            return NotAccepted(kind.failure, kind.word)
-        seconds = _asked_pause(retry_after, self._clock.now()) or kind.pause_seconds
-        if not kind.pair:
-            seconds = self._gate.limited(given, seconds)
-        return NotAccepted(kind.failure, kind.word, seconds)
 
     async def _recall(self, address: Address, recall: Recall) -> History:
         """Read pages on behalf of all who ask the same; None tells them that nobody reads now."""
@@ -224,56 +199,16 @@ class WatiChannel:
 
     async def _ask(
         self, method: str, name: str, address: Address, query: Mapping[str, str]
-    ) -> "_Answer":
-        """Call the API once. Raises `ProviderError` if there is no whole answer."""
-        path = f"{self._settings.base_url.rstrip('/')}/api/v1/{name}/{_target(address)}"
-        headers = {
-            "Authorization": f"Bearer {_bare(self._settings.token)}",
-            "User-Agent": f"relevo/{__version__}",  # without any, WATI has answered 403
-        }
-        try:
-            async with self._session.request(
-                method,
-                path,
-                params=query,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS_MAX),
-            ) as response:
-                body = await _read(response)
-                return _Answer(response.status, response.headers.get("Retry-After", ""), body)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            raise ProviderError("no_connection") from None
-        except (aiohttp.ClientError, OSError):
-            raise ProviderError("disconnected") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    retry_after: str
-    body: bytes
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise ProviderError("too_large")
-    return bytes(body)
+    ) -> ProviderAnswer:
+        url = f"{self._settings.base_url.rstrip('/')}/api/v1/{name}/{_target(address)}"
+        proof = {"Authorization": f"Bearer {bare_token(self._settings.token)}"}
+        return await called(self._session, ProviderCall(method, url, proof, query))
 
 
 def _target(address: Address) -> str:
     """Return the path's last part: getMessages and sends take a phone's digits or either id."""
     value = address.value.lstrip("+") if address.kind == "phone" else address.value
     return quote(scrubbed(value), safe="")
-
-
-def _bare(token: str) -> str:
-    """Return the token without "Bearer", which the dashboard's copy button may have included."""
-    scheme, _, rest = token.strip().partition(" ")
-    return rest.strip() if scheme.casefold() == "bearer" else token.strip()
 
 
 def _asked_pause(retry_after: str, now: datetime) -> float | None:
@@ -285,4 +220,4 @@ def _asked_pause(retry_after: str, now: datetime) -> float | None:
             seconds = (parsedate_to_datetime(retry_after) - now).total_seconds()
         except (ValueError, TypeError, OverflowError):
             return None
-    return min(max(seconds, PAUSE_SECONDS), PAUSE_SECONDS_MAX)
+    return min(max(seconds, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX)
