@@ -8,30 +8,16 @@ Pure. Sources: Meta's reference of Cloud API messages and errors; 360dialog's, w
   whose answer was lost is known again.
 """
 
-from collections.abc import Iterator, Mapping
-from http import HTTPStatus
+from collections.abc import Iterator
 
 import orjson
 
-from relevo.events import SendFailure
 from relevo.http.cloud_api_fields import Thing, objects_of
 from relevo.http.fields import count_of, id_of, read_object, scrubbed, text_of
 from relevo.http.meta_errors import PROPER_FROM, FailureKind, by_code, by_text
+from relevo.http.send_failures import TAKEN, UNREADABLE, by_status
 from relevo.messages import Address, correlation_key
 from relevo.outcomes import Accepted
-
-RATE_LIMITED = FailureKind(SendFailure.RATE_LIMITED, "rate_limited")
-UNAUTHORIZED = FailureKind(SendFailure.STOPPED, "unauthorized")
-UNREADABLE = FailureKind(SendFailure.UNKNOWN, "unreadable")
-
-_BY_STATUS: Mapping[int, FailureKind] = {
-    HTTPStatus.UNAUTHORIZED: UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN: UNAUTHORIZED,
-    HTTPStatus.PAYMENT_REQUIRED: FailureKind(SendFailure.STOPPED, "account_payment"),
-    HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
-}
-_TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
-_TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
 
 
 def message_for(address: Address, text: str, correlation_id: str) -> bytes | None:
@@ -65,17 +51,14 @@ def send_answer(status: int, body: bytes, correlation_id: str) -> Accepted | Fai
         key for message in objects_of(answer.get("messages")) if (key := id_of(message.get("id")))
     ]
     errors = tuple(_errors(answer))
-    if status in _TAKEN and keys:
+    if status in TAKEN and keys:
         accepted = Accepted((*dict.fromkeys(keys), correlation_key(correlation_id)))
         return UNREADABLE if errors else accepted
     if kind := _coded(errors):
         return kind
-    if status in _TAKEN:
+    if status in TAKEN:
         return UNREADABLE
-    if kind := _BY_STATUS.get(status):
-        return kind
-    failure = SendFailure.UNKNOWN if status in _TAKEN_OR_NOT else SendFailure.REJECTED
-    return FailureKind(failure, f"http_{status}")
+    return by_status(status)
 
 
 def _errors(answer: Thing) -> Iterator[Thing]:

@@ -13,17 +13,17 @@ from relevo.events import SendFailure
 from relevo.http.evolution_fields import Thing, key_id_of, part_of
 from relevo.http.fields import read_object, text_of, truth_of
 from relevo.http.meta_errors import FailureKind
+from relevo.http.send_failures import RATE_LIMITED, UNAUTHORIZED, UNREADABLE
 from relevo.outcomes import Accepted
 
-UNREADABLE = FailureKind(SendFailure.UNKNOWN, "unreadable")
 NOT_ON_WHATSAPP = FailureKind(SendFailure.REFUSED, "undeliverable")
 BAD_REQUEST = FailureKind(SendFailure.REJECTED, "bad_request")
 
 _BY_STATUS: Mapping[int, FailureKind] = {
-    HTTPStatus.UNAUTHORIZED: FailureKind(SendFailure.STOPPED, "unauthorized"),
-    HTTPStatus.FORBIDDEN: FailureKind(SendFailure.STOPPED, "unauthorized"),
+    HTTPStatus.UNAUTHORIZED: UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN: UNAUTHORIZED,
     HTTPStatus.NOT_FOUND: FailureKind(SendFailure.STOPPED, "no_instance"),
-    HTTPStatus.TOO_MANY_REQUESTS: FailureKind(SendFailure.RATE_LIMITED, "rate_limited"),
+    HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
 }
 _TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 _TAKEN_OR_NOT = frozenset({

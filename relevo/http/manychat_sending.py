@@ -9,21 +9,18 @@ Sources: the vendor's API description: `{"status": "success"}` without any id, o
 
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
 
 import orjson
 
 from relevo.events import SendFailure
 from relevo.http.fields import count_of, read_object, scrubbed, text_of, truth_of
 from relevo.http.meta_errors import FailureKind, by_text
+from relevo.http.send_failures import RATE_LIMITED, TAKEN, UNAUTHORIZED, UNREADABLE, by_status
 from relevo.messages import correlation_key
 from relevo.outcomes import Accepted
 
 WINDOW_CLOSED = FailureKind(SendFailure.REFUSED, "window_closed")
 CHANNEL_ERROR = FailureKind(SendFailure.REJECTED, "channel_error")
-RATE_LIMITED = FailureKind(SendFailure.RATE_LIMITED, "rate_limited")
-UNAUTHORIZED = FailureKind(SendFailure.STOPPED, "unauthorized")
-UNREADABLE = FailureKind(SendFailure.UNKNOWN, "unreadable")
 
 _BY_CODE: Mapping[int, FailureKind] = {
     3011: WINDOW_CLOSED,
@@ -34,14 +31,6 @@ _WORDED = (
     (re.compile(r"rate limit|too many requests", re.IGNORECASE), RATE_LIMITED),
     (re.compile(r"(wrong|invalid|expired)[ a-z]{0,20} token", re.IGNORECASE), UNAUTHORIZED),
 )
-_BY_STATUS: Mapping[int, FailureKind] = {
-    HTTPStatus.UNAUTHORIZED: UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN: UNAUTHORIZED,
-    HTTPStatus.PAYMENT_REQUIRED: FailureKind(SendFailure.STOPPED, "account_payment"),
-    HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
-}
-_TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
-_TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
 
 
 def send_body(subscriber: str, text: str) -> bytes:
@@ -56,7 +45,7 @@ def send_answer(status: int, body: bytes, correlation_id: str) -> Accepted | Fai
     """Judge a send by its answer: what it says was not taken was not, what it leaves open is."""
     answer = read_object(body) or {}
     verdict = truth_of(answer.get("status"))
-    if status in _TAKEN and verdict is not False:
+    if status in TAKEN and verdict is not False:
         # There is no id to remember, and nothing will ever name ours.
         return Accepted((correlation_key(correlation_id),)) if verdict else UNREADABLE
     said = text_of(answer.get("message"))
@@ -64,13 +53,10 @@ def send_answer(status: int, body: bytes, correlation_id: str) -> Accepted | Fai
         return kind
     if kind := next((kind for words, kind in _WORDED if words.search(said)), None):
         return kind
-    return _by_status(status)
+    return _said_no(status)
 
 
-def _by_status(status: int) -> FailureKind:
-    if kind := _BY_STATUS.get(status):
-        return kind
-    if status in _TAKEN:
+def _said_no(status: int) -> FailureKind:
+    if status in TAKEN:
         return FailureKind(SendFailure.REJECTED, "status_error")
-    failure = SendFailure.UNKNOWN if status in _TAKEN_OR_NOT else SendFailure.REJECTED
-    return FailureKind(failure, f"http_{status}")
+    return by_status(status)

@@ -6,18 +6,12 @@ Sources: the vendor's documentation of the Message resource, and its dictionary 
 * A 201 means that Twilio has queued it. Whatever else becomes of it comes as a status.
 """
 
-from collections.abc import Mapping
-from http import HTTPStatus
-
 from relevo.events import SendFailure
 from relevo.http.fields import count_of, id_of, read_object, text_of, word_of
 from relevo.http.meta_errors import UNCLASSIFIED, FailureKind, by_text
+from relevo.http.send_failures import TAKEN, UNAUTHORIZED, UNREADABLE, by_status
 from relevo.messages import correlation_key
 from relevo.outcomes import Accepted
-
-RATE_LIMITED = FailureKind(SendFailure.RATE_LIMITED, "rate_limited")
-UNAUTHORIZED = FailureKind(SendFailure.STOPPED, "unauthorized")
-UNREADABLE = FailureKind(SendFailure.UNKNOWN, "unreadable")
 
 _CLASSES: tuple[tuple[FailureKind, tuple[int, ...]], ...] = (
     (FailureKind(SendFailure.RATE_LIMITED, "line_rate"), (63017, 63018)),
@@ -35,22 +29,14 @@ _CLASSES: tuple[tuple[FailureKind, tuple[int, ...]], ...] = (
 )
 TWILIO_ERRORS = {code: kind for kind, codes in _CLASSES for code in codes}
 
-_BY_STATUS: Mapping[int, FailureKind] = {
-    HTTPStatus.UNAUTHORIZED: UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN: UNAUTHORIZED,
-    HTTPStatus.PAYMENT_REQUIRED: FailureKind(SendFailure.STOPPED, "account_payment"),
-    HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
-}
-_TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
-_TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
 _FAILED = frozenset({"failed", "undelivered", "canceled"})
 
 
 def send_answer(status: int, body: bytes, correlation_id: str) -> Accepted | FailureKind:
     """Judge a send by its answer: what it says was not taken was not, what it leaves open is."""
     answer = read_object(body) or {}
-    if status not in _TAKEN:
-        return _coded(answer.get("code")) or _by_status(status)
+    if status not in TAKEN:
+        return _coded(answer.get("code")) or by_status(status)
     if word_of(answer.get("status")).casefold() in _FAILED:
         return _coded(answer.get("error_code")) or UNCLASSIFIED
     sid = id_of(answer.get("sid"))
@@ -67,10 +53,3 @@ def why_failed(code: object, said: str) -> str:
 
 def _coded(code: object) -> FailureKind | None:
     return TWILIO_ERRORS.get(count_of(code))
-
-
-def _by_status(status: int) -> FailureKind:
-    if kind := _BY_STATUS.get(status):
-        return kind
-    failure = SendFailure.UNKNOWN if status in _TAKEN_OR_NOT else SendFailure.REJECTED
-    return FailureKind(failure, f"http_{status}")

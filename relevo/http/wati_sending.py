@@ -10,19 +10,15 @@ Meta's or of WATI's would have them, and only in an answer that says no.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from http import HTTPStatus
+from collections.abc import Iterator
 
 from relevo.events import SendFailure
 from relevo.http.fields import count_of, id_of, read_object, text_of, truth_of, word_of
 from relevo.http.meta_errors import PROPER_FROM, FailureKind, by_code, by_text
+from relevo.http.send_failures import RATE_LIMITED, TAKEN, UNREADABLE, by_status
 from relevo.http.wati_fields import Thing, keys_of
 from relevo.messages import correlation_key
 from relevo.outcomes import Accepted
-
-RATE_LIMITED = FailureKind(SendFailure.RATE_LIMITED, "rate_limited")
-UNAUTHORIZED = FailureKind(SendFailure.STOPPED, "unauthorized")
-UNREADABLE = FailureKind(SendFailure.UNKNOWN, "unreadable")
 
 _WORDED = (
     (
@@ -31,22 +27,14 @@ _WORDED = (
     ),
     (re.compile(r"rate limit|too many", re.IGNORECASE), RATE_LIMITED),
 )
-_BY_STATUS: Mapping[int, FailureKind] = {
-    HTTPStatus.UNAUTHORIZED: UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN: UNAUTHORIZED,
-    HTTPStatus.PAYMENT_REQUIRED: FailureKind(SendFailure.STOPPED, "account_payment"),
-    HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
-}
-_TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
-_TAKEN_OR_NOT = frozenset({*range(200, 300), HTTPStatus.REQUEST_TIMEOUT, *range(500, 600)})
 _ERRORS_MAX = 10
 
 
 def send_answer(status: int, body: bytes, correlation_id: str) -> Accepted | FailureKind:
     """Judge a send by its answer: what it says was not taken was not, what it leaves open is."""
     answer = read_object(body) or {}
-    if status not in _TAKEN or _says_no(answer):
-        return _coded(answer) or _worded(answer) or _by_status(status)
+    if status not in TAKEN or _says_no(answer):
+        return _coded(answer) or _worded(answer) or _said_no(status)
     message = answer.get("message")
     given = [*keys_of(message if isinstance(message, dict) else {}), *keys_of(answer)]
     given.append(id_of(answer.get("messageId")))
@@ -90,15 +78,6 @@ def _worded(answer: Thing) -> FailureKind | None:
     return next((kind for words, kind in _WORDED if words.search(said)), None)
 
 
-def _by_status(status: int) -> FailureKind:
-    if kind := _BY_STATUS.get(status):
-        return kind
-    if status in _TAKEN:
-        return FailureKind(SendFailure.REJECTED, "result_false")
-    failure = SendFailure.UNKNOWN if status in _TAKEN_OR_NOT else SendFailure.REJECTED
-    return FailureKind(failure, f"http_{status}")
-
-
 def _errors(answer: Thing) -> Iterator[Thing]:
     """Return everything in an answer that may be an error, or name one."""
     nested = [answer.get("error"), answer.get("message"), answer.get("info")]
@@ -118,3 +97,9 @@ def _said(answer: Thing) -> Iterator[str]:
         for name in ("info", "message", "error", "failedDetail", "details", "detail", "title"):
             if said := text_of(error.get(name)):
                 yield said
+
+
+def _said_no(status: int) -> FailureKind:
+    if status in TAKEN:
+        return FailureKind(SendFailure.REJECTED, "result_false")
+    return by_status(status)
