@@ -20,7 +20,7 @@ CORE_TESTS = $(wildcard $(patsubst relevo.%,tests/test_%*.py,$(CORE)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check core-coverage format bench chaos lock clean
+.PHONY: help run test check core-coverage format bench chaos schema lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ bench: $(DEV_READY) ## Measure the speed on this machine (a few minutes)
 
 chaos: $(DEV_READY) ## Kill it 200 times under load and look for what is missing (ten minutes)
 	$(BIN)/python chaos $(ARGS)
+
+schema: $(DEV_READY) ## Write down the schema that `relevo doctor` compares a database with
+	$(BIN)/python -m tests.reference_schema
 
 lock: ## Pin anew every package, direct and indirect, after a change of pyproject.toml
 	$(call lock,.,requirements.lock,)

@@ -33,7 +33,8 @@ class Author(StrEnum):
 class Source(StrEnum):
     """How a message reached us. `TURN` is a reply of our own, or what it says when it failed.
 
-    `SCHEDULE` is a send of ours that no turn opened, `API` what a person asked of us.
+    `SCHEDULE` is a send of ours that no turn opened, `API` what a person asked of us, `IMPORT` what
+    an older system knew.
     """
 
     WEBHOOK = "webhook"
@@ -41,6 +42,7 @@ class Source(StrEnum):
     TURN = "turn"
     SCHEDULE = "schedule"
     API = "api"
+    IMPORT = "import"
 
 
 class Fate(StrEnum):

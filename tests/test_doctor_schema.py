@@ -71,8 +71,8 @@ BROKEN = {
     "REVOKE USAGE ON SEQUENCE message_id FROM relevo_app": (
         "what relevo_app may do with message_id is missing"
     ),
-    "GRANT DELETE ON conversation TO relevo_app": (
-        "what relevo_app may do with conversation is DELETE, SELECT, UPDATE, and should be"
+    "GRANT DELETE ON business TO relevo_app": (
+        "what relevo_app may do with business is DELETE, INSERT, SELECT, and should be"
     ),
     "GRANT SELECT (body) ON message TO relevo_sweep": (
         "what relevo_sweep may do with message.body is not Relevo's"

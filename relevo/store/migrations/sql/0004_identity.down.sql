@@ -1,0 +1,14 @@
+-- Back to what the release before can read. What only this one knows becomes the nearest that it does.
+UPDATE message SET source = 'history' WHERE source = 'import';
+DROP TABLE link, merge, ai_conversation, api_key, outgoing, idempotency, early_change, legacy_message;
+DROP INDEX address_begins, address_ends, message_recent;
+ALTER TABLE address DROP COLUMN reversed;
+ALTER TABLE message DROP COLUMN edited_at, DROP COLUMN revoked_at,
+    DROP CONSTRAINT message_source_check,
+    ADD CONSTRAINT message_source_check
+        CHECK (source IN ('webhook', 'history', 'turn', 'schedule', 'api'));
+ALTER TABLE conversation DROP COLUMN closed_at;
+REVOKE INSERT, DELETE ON conversation FROM relevo_app;
+REVOKE INSERT, UPDATE, DELETE ON address FROM relevo_app;
+REVOKE DELETE ON turn, outbox, dead_letter, quarantine, early_status FROM relevo_app;
+REVOKE UPDATE (messages) ON accepted FROM relevo_app;

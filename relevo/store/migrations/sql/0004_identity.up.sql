@@ -1,0 +1,182 @@
+-- One customer, one thread: links and merges with their undo, keys of the API, sends with a time of
+-- their own, edits and revocations, what comes from an older CRM, and what has to be known to erase a
+-- customer. New columns may be NULL, so that the release before can run beside this one.
+
+-- Closed until something newer comes: reopening needs no write.
+ALTER TABLE conversation ADD COLUMN closed_at timestamptz;
+
+ALTER TABLE message DROP CONSTRAINT message_source_check,
+    ADD CONSTRAINT message_source_check
+        CHECK (source IN ('webhook', 'history', 'turn', 'schedule', 'api', 'import')),
+    ADD COLUMN edited_at timestamptz,
+    ADD COLUMN revoked_at timestamptz;
+
+-- Who has spoken last, without a mark that every message would have to move.
+CREATE INDEX message_recent ON message (business_id, event_at, id) INCLUDE (conversation_id)
+    WHERE author <> 'system';
+
+-- Addresses are searched by how they begin and by how they end. Comparisons of texts are leakproof,
+-- so row security lets them use an index; LIKE and trigrams are not.
+ALTER TABLE address ADD COLUMN reversed text COLLATE "C" GENERATED ALWAYS AS (reverse(value)) STORED;
+CREATE INDEX address_begins ON address (business_id, value COLLATE "C");
+CREATE INDEX address_ends ON address (business_id, reversed);
+
+-- A wish that two addresses lead to one conversation; gone once they do.
+CREATE TABLE link (
+    business_id text NOT NULL REFERENCES business,
+    kind text NOT NULL,
+    scope text NOT NULL,
+    value text NOT NULL,
+    other_kind text NOT NULL,
+    other_scope text NOT NULL,
+    other_value text NOT NULL,
+    reason text NOT NULL CHECK (reason IN ('message', 'number_changed', 'lead', 'person')),
+    wanted_at timestamptz NOT NULL,
+    PRIMARY KEY (business_id, kind, scope, value, other_kind, other_scope, other_value)
+);
+
+-- What was merged, with all it takes to undo it. The rows of both as they were; which messages and
+-- turns were the loser's. No foreign key to the survivor, who may lose himself later.
+CREATE TABLE merge (
+    business_id text NOT NULL REFERENCES business,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    survivor_id bigint NOT NULL,
+    loser_id bigint NOT NULL,
+    reason text NOT NULL CHECK (reason IN ('message', 'number_changed', 'lead', 'person')),
+    survivor jsonb NOT NULL,
+    loser jsonb NOT NULL,
+    addresses jsonb NOT NULL,
+    message_ids bigint[] NOT NULL,
+    turn_ids bigint[] NOT NULL,
+    merged_at timestamptz NOT NULL,
+    undone_at timestamptz,
+    PRIMARY KEY (business_id, id)
+);
+CREATE INDEX merge_of_survivor ON merge (business_id, survivor_id);
+
+-- Every conversation at the AI that a customer ever had: what has to be erased there.
+CREATE TABLE ai_conversation (
+    business_id text NOT NULL,
+    id text NOT NULL CONSTRAINT ai_conversation_id_is_one CHECK (id LIKE 'conv\_%'),
+    conversation_id bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (business_id, id),
+    FOREIGN KEY (business_id, conversation_id) REFERENCES conversation (business_id, id)
+);
+CREATE INDEX ai_conversation_of ON ai_conversation (business_id, conversation_id);
+
+-- Keys of the API. Of a key only its hash is kept; its id is public, and says whose it is.
+CREATE TABLE api_key (
+    business_id text NOT NULL REFERENCES business,
+    id text NOT NULL UNIQUE CHECK (id <> ''),
+    name text NOT NULL CHECK (name <> ''),
+    scopes text[] NOT NULL,
+    hash bytea NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    last_used_at timestamptz,
+    PRIMARY KEY (business_id, id)
+);
+
+-- Sends that somebody asked for, now or at a time. Once it is time each becomes a message that is due.
+CREATE TABLE outgoing (
+    business_id text NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    conversation_id bigint NOT NULL,
+    author text NOT NULL CHECK (author IN ('agent', 'automation')),
+    author_name text NOT NULL DEFAULT '',
+    body text NOT NULL,
+    due_at timestamptz NOT NULL,
+    state text NOT NULL CHECK (state IN ('scheduled', 'queued', 'cancelled', 'refused')),
+    message_id bigint,
+    created_by text NOT NULL DEFAULT '',
+    created_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    PRIMARY KEY (business_id, id),
+    FOREIGN KEY (business_id, conversation_id) REFERENCES conversation (business_id, id),
+    CONSTRAINT what_is_queued_is_a_message CHECK ((state = 'queued') = (message_id IS NOT NULL))
+);
+CREATE INDEX outgoing_due ON outgoing (due_at) WHERE state = 'scheduled';
+CREATE INDEX outgoing_of_conversation ON outgoing (business_id, conversation_id);
+
+-- What a request with an Idempotency-Key was answered, in the transaction that did what it asked.
+CREATE TABLE idempotency (
+    business_id text NOT NULL REFERENCES business,
+    key text NOT NULL CHECK (key <> ''),
+    request bytea NOT NULL,
+    status integer NOT NULL,
+    body bytea NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (business_id, key)
+);
+CREATE INDEX idempotency_age ON idempotency (business_id, created_at);
+
+-- Edits and revocations of messages that nobody knows yet; the newest of each.
+CREATE TABLE early_change (
+    business_id text NOT NULL REFERENCES business,
+    channel_id text NOT NULL,
+    target text NOT NULL CHECK (target <> ''),
+    kind text NOT NULL CHECK (kind IN ('edit', 'revocation')),
+    body text NOT NULL,
+    event_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (business_id, channel_id, target, kind)
+);
+CREATE INDEX early_change_age ON early_change (received_at);
+
+-- What an older CRM holds, before it is known whose it is.
+CREATE TABLE legacy_message (
+    business_id text NOT NULL REFERENCES business,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    channel_id text NOT NULL,
+    legacy_id text NOT NULL CHECK (legacy_id <> ''),
+    to_number text NOT NULL,
+    direction text NOT NULL,
+    lead_id text NOT NULL,
+    lid text NOT NULL,
+    body text NOT NULL,
+    created_at text NOT NULL,
+    state text NOT NULL CHECK (state IN ('waiting', 'inserted', 'refused')),
+    reason text NOT NULL DEFAULT '',
+    message_id bigint,
+    PRIMARY KEY (business_id, id),
+    UNIQUE (business_id, channel_id, legacy_id)
+);
+CREATE INDEX legacy_message_waiting ON legacy_message (business_id, id) WHERE state = 'waiting';
+
+DO $$
+DECLARE
+    table_name text;
+BEGIN
+    FOREACH table_name IN ARRAY ARRAY['link', 'merge', 'ai_conversation', 'api_key', 'outgoing',
+        'idempotency', 'early_change', 'legacy_message'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', table_name);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', table_name);
+        EXECUTE format('CREATE POLICY maintenance ON %I TO CURRENT_USER USING (true) '
+            'WITH CHECK (true)', table_name);
+        EXECUTE format('CREATE POLICY tenant ON %I TO relevo_app USING (business_id = '
+            'nullif(current_setting(''relevo.business_id'', true), ''''))', table_name);
+        EXECUTE format('CREATE POLICY ingest ON %I TO relevo_ingest USING (true) '
+            'WITH CHECK (true)', table_name);
+        EXECUTE format('CREATE POLICY sweep ON %I FOR SELECT TO relevo_sweep USING (true)',
+            table_name);
+    END LOOP;
+END
+$$;
+
+-- Merging moves everything of a conversation and deletes its row; undoing brings it back. Erasing a
+-- customer leaves nothing, so the app may delete, within its business.
+GRANT INSERT, DELETE ON conversation TO relevo_app;
+GRANT INSERT, UPDATE, DELETE ON address TO relevo_app;
+GRANT DELETE ON turn, outbox, dead_letter, quarantine, early_status TO relevo_app;
+GRANT UPDATE (messages) ON accepted TO relevo_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON link, merge, ai_conversation, api_key, outgoing, idempotency,
+    early_change, legacy_message TO relevo_app;
+-- Ingest wishes for links and keeps what came too early. A sweep sees that something waits, and whose.
+GRANT SELECT, INSERT ON link TO relevo_ingest;
+GRANT SELECT (business_id, survivor_id, loser_id, undone_at) ON merge TO relevo_ingest;
+GRANT SELECT, INSERT, UPDATE, DELETE ON early_change TO relevo_ingest;
+GRANT SELECT (business_id) ON link, idempotency TO relevo_sweep;
+GRANT SELECT (business_id, due_at, state) ON outgoing TO relevo_sweep;
+GRANT SELECT (business_id, id, scopes, hash, expires_at, revoked_at) ON api_key TO relevo_sweep;
