@@ -117,6 +117,8 @@ class AnswerFailed:
     reason: str
     retry_after_seconds: float | None = None
     """How long a rate limit asks to wait, if it says."""
+    response_id: str = ""
+    """What the AI has stored all the same, if it says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,32 @@ Deterministic and without I/O, so that the sandbox and the tests show the whole 
 exactly what an AI in its place would know. It never fails and keeps no conversation of its own.
 """
 
+from relevo.ai_conversations import AiConversation
 from relevo.events import AnswerFailure, Finding
 from relevo.outcomes import Answer, NoAnswer, Prompt
 
 MODEL = "offline"
+KEEPS_NONE = NoAnswer(AnswerFailure.PERMANENT, "keeps_no_conversation")
 
 
 class OfflineAssistant:
     """Answers every turn with the number of its messages, the verdict and what was missed."""
 
-    async def ensure(self, seed: Prompt) -> NoAnswer:  # noqa: ARG002  (the port's signature)
+    async def ensure(self) -> NoAnswer:
         """Refuse: `Rules.ai_conversations` is false for this assistant, so nobody should ask."""
-        return NoAnswer(AnswerFailure.PERMANENT, "keeps_no_conversation")
+        return KEEPS_NONE
+
+    async def seed(
+        self,
+        ai_conversation: AiConversation,  # noqa: ARG002  (the port's signature)
+        seed: Prompt,  # noqa: ARG002
+    ) -> NoAnswer:
+        """Refuse, as `ensure` does."""
+        return KEEPS_NONE
+
+    async def erase(self, kept: str) -> NoAnswer:  # noqa: ARG002  (the port's signature)
+        """Refuse: what another AI keeps from before is not erased by this one."""
+        return KEEPS_NONE
 
     async def answer(
         self,

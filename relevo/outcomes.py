@@ -80,3 +80,5 @@ class NoAnswer:
     reason: str
     retry_after_seconds: float | None = None
     """With RATE_LIMITED: how long the AI asks to be left alone, if it says."""
+    response_id: str = field(default="", compare=False)
+    """What the AI has stored all the same, if it says; not part of what the failure means."""

@@ -60,6 +60,7 @@ def failed(  # noqa: C901  (one case a failure)
     state: AtTheAI, event: AnswerFailed, now: datetime
 ) -> Decision:
     """Decide what an AI that gave no answer, no conversation or no look leads to."""
+    state = _discarding(state, event.response_id)
     match event.failure:
         case AnswerFailure.CONVERSATION_UNUSABLE:
             return _replaced(state, event.reason, now)
@@ -82,6 +83,14 @@ def failed(  # noqa: C901  (one case a failure)
             return _tried(state, TRANSIENT_SECONDS, now) or _given_up(state, event.reason, now)
         case _:
             assert_never(event.failure)
+
+
+def _discarding(state: AtTheAI, response_id: str) -> AtTheAI:
+    """Remember what the AI has stored and what answers nobody: it may have to be erased one day."""
+    if not response_id:
+        return state
+    discarded = (*state.turn.discarded_responses, response_id)
+    return replace(state, turn=replace(state.turn, discarded_responses=discarded))
 
 
 def reconcile(state: AtTheAI, now: datetime) -> Decision:

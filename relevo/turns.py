@@ -199,6 +199,8 @@ class Turn:
     outcome: Outcome | None = None
     reason: str = ""
     response_id: str = ""
+    discarded_responses: tuple[str, ...] = ()
+    """What the AI has stored for this turn besides, and what answered nobody."""
     model: str = ""
     cost: Cost = field(default_factory=Cost)
     ended_at: datetime | None = None

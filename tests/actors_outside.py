@@ -101,6 +101,8 @@ class Ai:
     def __init__(self, trace: list[str]) -> None:
         self.questions: list[Prompt] = []
         self.ensured = 0
+        self.seeded: list[Prompt] = []
+        self.unseeded: NoAnswer | None = None
         self.answering = Door()
         self.ensuring = Door()
         self.reconciling = Door()
@@ -108,12 +110,17 @@ class Ai:
         self.found: Answer | Finding | NoAnswer = Finding.NOT_STORED
         self._trace = trace
 
-    async def ensure(self, seed: Prompt) -> AiConversation | NoAnswer:
-        del seed
+    async def ensure(self) -> AiConversation | NoAnswer:
         self._trace.append("ensure")
         self.ensured += 1
         await self.ensuring.through()
         return AiConversation(f"conv_{self.ensured}")
+
+    async def seed(self, ai_conversation: AiConversation, seed: Prompt) -> NoAnswer | None:
+        del ai_conversation
+        self._trace.append("seed")
+        self.seeded.append(seed)
+        return self.unseeded
 
     async def answer(self, ai_conversation: str | None, prompt: Prompt) -> Answer | NoAnswer:
         del ai_conversation

@@ -45,6 +45,13 @@ class CommitContract:
         rows = await loaded(stores, key)
         assert rows.conversation == replace(conversation, version=1)
 
+    async def test_an_ai_conversation_is_kept_only_for_who_is_there(self, stores: Stores) -> None:
+        key = await stores.deliver(PHONE, said("Hola"))
+        assert await stores.journal.keep(key, "conv_1")
+        assert await stores.journal.keep(key, "conv_1")
+        nobody = key._replace(conversation_id=key.conversation_id + 1000)
+        assert not await stores.journal.keep(nobody, "conv_2")
+
     async def test_a_step_that_was_decided_on_an_older_version_writes_nothing(
         self, stores: Stores
     ) -> None:

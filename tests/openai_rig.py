@@ -9,6 +9,7 @@ import httpx2
 import openai
 
 from relevo.actors.ports import Assistant
+from relevo.ai_conversations import AiConversation
 from relevo.http.openai_account import OpenAIAccount, OpenAISettings
 from relevo.http.openai_assistant import OpenAIAssistant
 from relevo.outcomes import Prompt, PromptItem
@@ -93,8 +94,10 @@ async def office(settings: OpenAISettings) -> AsyncIterator[Office]:
 
 
 async def ensured(assistant: Assistant, seed: Prompt = EMPTY) -> str:
-    made = await assistant.ensure(seed)
-    assert isinstance(made, str)
+    made = await assistant.ensure()
+    assert isinstance(made, AiConversation)
+    if seed.thread:
+        assert await assistant.seed(made, seed) is None
     return made
 
 

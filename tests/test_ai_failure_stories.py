@@ -163,8 +163,8 @@ async def test_what_is_refused_twice_is_not_in_a_new_conversation_either(house: 
         await says(house, text)
         await house.advance(TURN_SECONDS)
 
-    seeds = [item["content"] for b in house.ai.bodies("/conversations") for item in b["items"]]
-    assert "Como hago una bomba?" not in seeds
+    assert house.ai.conversations_created == 3
+    assert "Como hago una bomba?" not in house.ai.holds()
 
 
 async def test_a_refusal_is_not_in_the_memory_that_the_next_turn_is_answered_with(

@@ -53,7 +53,7 @@ async def test_the_same_prompt_gives_the_same_answer() -> None:
 
 
 async def test_it_keeps_no_conversation() -> None:
-    ensured = await ASSISTANT.ensure(Prompt(items=()))
+    ensured = await ASSISTANT.ensure()
 
     assert ensured == NoAnswer(AnswerFailure.PERMANENT, "keeps_no_conversation")
 

@@ -18,7 +18,6 @@ from tests.fakes.openai import FakeOpenAI
 from tests.fakes.openai_faults import Fault
 from tests.openai_rig import (
     CANARY,
-    EMPTY,
     HELLO,
     KEY,
     ensured,
@@ -141,7 +140,7 @@ async def test_a_conversation_needs_no_thread_and_no_business(fake: FakeOpenAI) 
     async with opened(replace(settings_for(fake), business_id="")) as nameless:
         await ensured(nameless)
 
-    assert fake.bodies("/conversations") == [{"items": [], "metadata": {}}]
+    assert fake.bodies("/conversations") == [{"metadata": {}}]
 
 
 async def test_businesses_share_one_account(fake: FakeOpenAI) -> None:
@@ -301,7 +300,7 @@ async def test_local_memory_sends_our_own_thread_and_stores_nothing(
 
 
 async def test_local_memory_keeps_no_conversation(fake: FakeOpenAI, local: Assistant) -> None:
-    assert await local.ensure(EMPTY) == NoAnswer(PERMANENT, "keeps_no_conversation")
+    assert await local.ensure() == NoAnswer(PERMANENT, "keeps_no_conversation")
     assert fake.requests == []
 
 

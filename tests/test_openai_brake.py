@@ -44,7 +44,7 @@ async def test_a_rate_limit_of_one_business_stops_the_other_without_a_call(
 
     assert limited == NoAnswer(RATE_LIMITED, "rate_limited", 7)
     assert await both.clinic.answer(clinics, HELLO) == braked(4.5)
-    assert await both.clinic.ensure(EMPTY) == braked(4.5)
+    assert await both.clinic.ensure() == braked(4.5)
     assert await both.clinic.reconcile(clinics, HELLO) == braked(4.5)
     assert (fake.responses, fake.conversations_created, fake.lists) == (1, 2, 0)
     assert both.seen.braked == 1
@@ -105,7 +105,7 @@ async def test_a_limit_within_a_200_slows_down_too_and_stays_unknown(
     unknown = await both.hotel.answer(conversation, HELLO)
 
     assert unknown == NoAnswer(AnswerFailure.UNKNOWN, "rate_limited")
-    assert await both.clinic.ensure(EMPTY) == braked(1)
+    assert await both.clinic.ensure() == braked(1)
 
 
 @pytest.mark.parametrize(

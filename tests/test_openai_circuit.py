@@ -13,7 +13,7 @@ from relevo.outcomes import Answer, NoAnswer
 from tests.fakes import openai_faults as fakes
 from tests.fakes.openai import FakeOpenAI
 from tests.fakes.openai_faults import Fault
-from tests.openai_rig import EMPTY, HELLO, KEY, Office, ensured, office, settings_for
+from tests.openai_rig import HELLO, KEY, Office, ensured, office, settings_for
 
 PERMANENT = AnswerFailure.PERMANENT
 OPEN = NoAnswer(PERMANENT, "circuit_open")
@@ -124,7 +124,7 @@ async def test_a_new_customers_conversation_is_made_by_the_probe_that_asks_for_h
 ) -> None:
     fake.faults.append(fakes.out_of_quota())
     await both.hotel.answer(await ensured(both.hotel), HELLO)
-    assert await both.hotel.ensure(EMPTY) == OPEN
+    assert await both.hotel.ensure() == OPEN
     both.later(PROBE_SECONDS)
 
     # Making it costs nothing, so it shows nothing: the question after it does.
@@ -139,11 +139,11 @@ async def test_a_wrong_key_is_seen_before_there_is_a_conversation(
 ) -> None:
     fake.conversation_faults.for_ever = fakes.error(401, "invalid_api_key")
 
-    assert await both.hotel.ensure(EMPTY) == NoAnswer(PERMANENT, "invalid_api_key")
-    assert await both.hotel.ensure(EMPTY) == OPEN
+    assert await both.hotel.ensure() == NoAnswer(PERMANENT, "invalid_api_key")
+    assert await both.hotel.ensure() == OPEN
     both.later(PROBE_SECONDS)
-    assert await both.hotel.ensure(EMPTY) == NoAnswer(PERMANENT, "invalid_api_key")
-    assert await both.hotel.ensure(EMPTY) == OPEN
+    assert await both.hotel.ensure() == NoAnswer(PERMANENT, "invalid_api_key")
+    assert await both.hotel.ensure() == OPEN
     assert len(fake.bodies("/conversations")) == 2
 
 

@@ -15,7 +15,6 @@ from tests.fakes.openai import FakeOpenAI
 from tests.fakes.openai_faults import Fault
 from tests.openai_rig import (
     CANARY,
-    EMPTY,
     HELLO,
     KEY,
     PHONE,
@@ -159,7 +158,7 @@ async def test_an_invalid_id_from_the_server_is_never_handed_on(
 ) -> None:
     fake.conversation_faults.append(fakes.raw(orjson.dumps({"id": made})))
 
-    refused = await assistant.ensure(EMPTY)
+    refused = await assistant.ensure()
 
     assert refused == NoAnswer(PERMANENT, "conversation_id_refused")
     assert refusal(caplog) in {"missing", "not_text", "wrong_prefix", "wrong_characters"}
@@ -194,11 +193,11 @@ async def test_making_a_conversation_can_be_tried_again_whatever_became_of_it(
 ) -> None:
     fake.conversation_faults.append(fault)
 
-    assert await assistant.ensure(EMPTY) == NoAnswer(failure, reason)
+    assert await assistant.ensure() == NoAnswer(failure, reason)
     assert len(fake.bodies("/conversations")) == 1
 
 
 async def test_making_a_conversation_is_bounded_as_a_whole(fake: FakeOpenAI) -> None:
     fake.conversation_faults.append(fakes.raw(b" " * 1_000, drip_seconds=0.02))
     async with opened(replace(settings_for(fake), timeout_seconds=0.3)) as hasty:
-        assert await hasty.ensure(EMPTY) == NoAnswer(TRANSIENT, "timeout")
+        assert await hasty.ensure() == NoAnswer(TRANSIENT, "timeout")

@@ -10,7 +10,7 @@ from relevo.events import AnswerFailure
 from relevo.outcomes import Answer, NoAnswer
 from tests.fakes import openai_faults as fakes
 from tests.fakes.openai import FakeOpenAI
-from tests.openai_rig import EMPTY, HELLO, KEY, ensured, opened, settings_for
+from tests.openai_rig import HELLO, KEY, ensured, opened, settings_for
 from tests.proxy_rig import proxy_in_the_environment
 
 PERMANENT = AnswerFailure.PERMANENT
@@ -73,7 +73,7 @@ async def test_a_redirect_is_not_followed(fake: FakeOpenAI, assistant: Assistant
 async def test_a_wrong_key_is_permanent_and_shown_nowhere(fake: FakeOpenAI) -> None:
     wrong = replace(settings_for(fake), api_key="sk-canary-wrong")
     async with opened(wrong) as assistant:
-        failure = await assistant.ensure(EMPTY)
+        failure = await assistant.ensure()
 
     assert failure == NoAnswer(PERMANENT, "invalid_api_key")
     assert "sk-canary" not in repr(wrong)

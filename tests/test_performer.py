@@ -116,6 +116,29 @@ async def test_a_recall_brings_the_history_our_rows_and_ids_for_what_is_new(desk
     assert desk.outside.line.asked == [RECALL.since]
 
 
+async def test_nothing_is_put_into_a_conversation_before_it_is_written_down(desk: Desk) -> None:
+    journal, ai = desk.outside.journal, desk.outside.ai
+    desk.perform(ENSURE)
+    await desk.told_of(1)
+    assert (journal.kept, ai.seeded) == ([], []), "a new customer's is written down by its commit"
+    journal.book.thread(desk.key).untold.clear()
+    desk.perform(replace(ENSURE, attempt=8))
+    await desk.told_of(2)
+    assert journal.kept == ["conv_2"]
+    assert [item.content for seed in ai.seeded for item in seed.thread] == ["Hola"]
+    ai.unseeded = NoAnswer(AnswerFailure.TRANSIENT, "timeout")
+    desk.perform(replace(ENSURE, attempt=9))
+    [*_, event] = await desk.told_of(3)
+    assert isinstance(event, AnswerFailed)
+    assert event.reason == "timeout"
+    journal.forgets = True
+    desk.perform(replace(ENSURE, attempt=10))
+    [*_, event] = await desk.told_of(4)
+    assert isinstance(event, AnswerFailed)
+    assert event.reason == "customer_gone"
+    assert len(ai.seeded) == 2
+
+
 async def test_an_answer_is_cut_into_parts_with_ids_and_timed(desk: Desk) -> None:
     desk.outside.ai.answered = Answer("uno\n\n" + "x" * 5000, "resp_1", "model-1")
     door = desk.door_of(ASK)

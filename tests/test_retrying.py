@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from relevo.effects import Ask, EnsureConversation, WakeAt
-from relevo.events import AnswerFailure, Finding, Reconciled
+from relevo.events import AnswerFailed, AnswerFailure, Finding, Reconciled
 from relevo.states import Answering, Ensuring, Idle, Recalling, Reconciling, Sending
 from relevo.turns import Rules
 from tests.script import Script
@@ -53,6 +53,18 @@ def test_a_transient_failure_keeps_the_conversation() -> None:
     story = asked_in_a_conversation().fails(AnswerFailure.TRANSIENT)
     story.expect(state=Answering, ai_conversation="conv_1")
     story.woken().answers("ok").accepted().expect(ai_conversation="conv_1", outcome="answered")
+
+
+def test_what_the_ai_has_stored_for_nothing_is_remembered_to_be_erased_one_day() -> None:
+    story = asked_in_a_conversation()
+    turn = story.turn
+    for response_id in ("resp_7", "resp_8"):
+        failure, attempt = AnswerFailure.TRANSIENT, story.turn.attempt
+        story.does(AnswerFailed(turn.id, attempt, failure, "no", response_id=response_id))
+        story.woken()
+    story.answers("ok").accepted().expect(outcome="answered")
+    ended = story.book.thread(story.key).turns[turn.id]
+    assert (ended.response_id, ended.discarded_responses) == ("resp_1", ("resp_7", "resp_8"))
 
 
 def test_customers_who_failed_together_do_not_come_back_together() -> None:

@@ -69,6 +69,7 @@ INSERT INTO merge (business_id, survivor_id, loser_id, reason, survivor, loser, 
 VALUES ('{b}', 1, 2, 'message', '{{}}', '{{}}', '[]', '{{}}', '{{}}', now());
 INSERT INTO ai_conversation SELECT '{b}', 'conv_{b}', id, now()
 FROM conversation WHERE business_id = '{b}';
+INSERT INTO ai_erasure VALUES ('{b}', 'conv_gone_{b}', now());
 INSERT INTO api_key (business_id, id, name, scopes, hash, created_at)
 VALUES ('{b}', 'key-{b}', 'console', '{{read}}', 'a secret of the {b}', now());
 INSERT INTO outgoing (business_id, conversation_id, author, body, due_at, state, created_at)

@@ -13,8 +13,9 @@ from typing import TypeVar, assert_never
 
 from relevo import prompt
 from relevo.actors.alarms import Alarms
-from relevo.actors.ports import Businesses, Journal, Probe, ShortTexts
+from relevo.actors.ports import Assistant, Businesses, Journal, Probe, ShortTexts
 from relevo.actors.reports import broken, failed, too_late, word
+from relevo.ai_conversations import AiConversation
 from relevo.clock import Clock, sleep
 from relevo.effects import (
     Ask,
@@ -29,6 +30,7 @@ from relevo.effects import (
 from relevo.errors import StoreUnavailableError
 from relevo.events import (
     Answered,
+    AnswerFailure,
     ConversationEnsured,
     Event,
     Finding,
@@ -39,7 +41,7 @@ from relevo.events import (
     SendFailed,
 )
 from relevo.messages import ConversationKey, Message
-from relevo.outcomes import Accepted, Answer, NoAnswer
+from relevo.outcomes import Accepted, Answer, NoAnswer, Prompt
 from relevo.states import PROOF_OVERLAP
 from relevo.tasks import Running, Tasks, is_stopped
 from relevo.turns import Turn
@@ -202,11 +204,27 @@ class Performer:
         told = await self._patiently(lambda: self._world.journal.told(key, THREAD_MAX))
         if self._is_late(stepped_at):
             return too_late(effect)
-        seed = prompt.seed(told)
-        answer = await self._world.businesses.assistant(key.business_id).ensure(seed)
-        if isinstance(answer, NoAnswer):
-            return failed(effect.turn_id, effect.attempt, answer)
-        return ConversationEnsured(effect.turn_id, effect.attempt, answer)
+        assistant = self._world.businesses.assistant(key.business_id)
+        made = await assistant.ensure()
+        if isinstance(made, NoAnswer):
+            return failed(effect.turn_id, effect.attempt, made)
+        refused = await self._seed(key, assistant, made, prompt.seed(told))
+        if refused is not None:
+            return failed(effect.turn_id, effect.attempt, refused)
+        return ConversationEnsured(effect.turn_id, effect.attempt, made)
+
+    async def _seed(
+        self, key: ConversationKey, assistant: Assistant, made: AiConversation, seed: Prompt
+    ) -> NoAnswer | None:
+        """Put in what was said before: not until it is written down where it has to be erased.
+
+        An empty one is written down by the commit that takes it.
+        """
+        if not seed.thread:
+            return None
+        if not await self._patiently(lambda: self._world.journal.keep(key, made)):
+            return NoAnswer(AnswerFailure.TRANSIENT, "customer_gone")
+        return await assistant.seed(made, seed)
 
     async def _ask(self, key: ConversationKey, effect: Ask, stepped_at: float) -> Event:
         turn = effect.turn

@@ -47,6 +47,9 @@ class Journal(Protocol):
     async def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:
         """Read the newest `limit` messages that the AI was told, or said, oldest first."""
 
+    async def keep(self, key: ConversationKey, ai_conversation: str) -> bool:
+        """Write down that the AI has a conversation for a customer; False: he is not there."""
+
     async def reserve(self, count: int) -> Sequence[int]:
         """Take message ids from the sequence, ascending."""
 
@@ -81,8 +84,11 @@ class ShortTexts(Protocol):
 class Assistant(Protocol):
     """An AI behind one door."""
 
-    async def ensure(self, seed: Prompt) -> AiConversation | NoAnswer:
-        """Make a conversation that already holds `seed.thread`, and return its id."""
+    async def ensure(self) -> AiConversation | NoAnswer:
+        """Make a conversation with nothing in it, and return its id."""
+
+    async def seed(self, ai_conversation: AiConversation, seed: Prompt) -> NoAnswer | None:
+        """Put `seed.thread` into a conversation that is new; None: it is in."""
 
     async def answer(self, ai_conversation: str | None, prompt: Prompt) -> Answer | NoAnswer:
         """Answer a turn. Never raises for the AI."""

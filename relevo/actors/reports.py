@@ -20,7 +20,8 @@ from relevo.turns import RecallStatus
 
 def failed(turn_id: int, attempt: int, answer: NoAnswer) -> AnswerFailed:
     """Report what the assistant said instead of an answer."""
-    return AnswerFailed(turn_id, attempt, answer.failure, answer.reason, answer.retry_after_seconds)
+    seconds, response_id = answer.retry_after_seconds, answer.response_id
+    return AnswerFailed(turn_id, attempt, answer.failure, answer.reason, seconds, response_id)
 
 
 def too_late(effect: Effect) -> Event:

@@ -109,6 +109,19 @@ class OpenAIAccount:
             timeout_seconds,
         )
 
+    async def delete(
+        self, path: str, read: Callable[[dict[str, Any]], T | NoAnswer], timeout_seconds: float
+    ) -> T | NoAnswer:
+        """Delete, and return what `read` makes of the object that came back, perhaps an empty one.
+
+        Not every deletion is answered with a body.
+        """
+
+        async def call(client: AsyncOpenAI) -> object:
+            return await client.delete(path, cast_to=object) or {}
+
+        return await self._call(call, read, timeout_seconds)
+
     async def _call(
         self,
         call: Callable[[AsyncOpenAI], Awaitable[object]],

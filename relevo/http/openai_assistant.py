@@ -20,6 +20,7 @@ from typing import Any, Final
 from relevo.ai_conversations import AiConversation, RefusedIdError
 from relevo.clock import Clock
 from relevo.events import AnswerFailure, Finding
+from relevo.http import openai_erasing
 from relevo.http import openai_reconciling as reconciling
 from relevo.http.circuit import Circuit, Pass
 from relevo.http.openai_account import OpenAIAccount, OpenAISettings
@@ -38,7 +39,7 @@ from relevo.outcomes import Answer, NoAnswer, Prompt
 LOG = logging.getLogger(__name__)
 
 SEED_ITEMS_MAX: Final = 20
-"""The API takes no more items when a conversation is made."""
+"""The API takes no more items at once."""
 ENSURE_TIMEOUT_SECONDS_MAX: Final = 30.0
 """Making a conversation generates nothing: slower than this it will not come."""
 RECONCILE_TIMEOUT_SECONDS_MAX: Final = 10.0
@@ -67,8 +68,8 @@ class OpenAIAssistant:
         self._rejected_at: dict[str, float] = {}
         """When each reason was logged last; there are only as many as statuses."""
 
-    async def ensure(self, seed: Prompt) -> AiConversation | NoAnswer:
-        """Make a conversation that holds the newest of `seed.thread`, and return its valid id.
+    async def ensure(self) -> AiConversation | NoAnswer:
+        """Make an empty conversation, and return its valid id.
 
         An outcome that stays unknown is TRANSIENT: a conversation that nobody uses does no harm.
         """
@@ -78,11 +79,31 @@ class OpenAIAssistant:
         if given is None:
             return CIRCUIT_OPEN
         timeout_seconds = min(self._settings.timeout_seconds, ENSURE_TIMEOUT_SECONDS_MAX)
-        body = {"items": as_items(seed.thread[-SEED_ITEMS_MAX:]), "metadata": self._metadata()}
+        body = {"metadata": self._metadata()}
         made = await self._account.post("/conversations", body, self._made, timeout_seconds)
         made = without_conversation(made) if isinstance(made, NoAnswer) else made
         self._heard(given, made)
         return made
+
+    async def seed(self, ai_conversation: AiConversation, seed: Prompt) -> NoAnswer | None:
+        """Put the newest of `seed.thread` into a new conversation; None: they are in.
+
+        Never repeated, whatever became of it: then another conversation is made.
+        """
+        given = self._circuit.admit()
+        if given is None:
+            return CIRCUIT_OPEN
+        timeout_seconds = min(self._settings.timeout_seconds, ENSURE_TIMEOUT_SECONDS_MAX)
+        path = f"/conversations/{ai_conversation}/items"
+        body = {"items": as_items(seed.thread[-SEED_ITEMS_MAX:])}
+        put = await self._account.post(path, body, lambda _reply: ai_conversation, timeout_seconds)
+        put = without_conversation(put) if isinstance(put, NoAnswer) else put
+        self._heard(given, put)
+        return put if isinstance(put, NoAnswer) else None
+
+    async def erase(self, kept: str) -> NoAnswer | None:
+        """Erase a conversation with its items, or a response; None: nothing of it is left."""
+        return await openai_erasing.erase(self._account, kept)
 
     async def answer(self, ai_conversation: str | None, prompt: Prompt) -> Answer | NoAnswer:
         """Answer a turn, in its conversation if the AI keeps one. Never raises for the AI."""

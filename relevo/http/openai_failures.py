@@ -27,6 +27,8 @@ UNREADABLE: Final = NoAnswer(AnswerFailure.UNKNOWN, "unreadable")
 UNREACHABLE: Final = NoAnswer(AnswerFailure.TRANSIENT, "unreachable")
 CONVERSATION_INVALID: Final = NoAnswer(AnswerFailure.CONVERSATION_UNUSABLE, "conversation_invalid")
 CONVERSATION_MISSING: Final = NoAnswer(AnswerFailure.CONVERSATION_UNUSABLE, "conversation_missing")
+MISSING: Final = NoAnswer(AnswerFailure.PERMANENT, "missing")
+GONE_REASONS: Final = frozenset({CONVERSATION_MISSING.reason, MISSING.reason})
 REFUSED: Final = NoAnswer(AnswerFailure.POLICY, "refused")
 
 BRAKED: Final = "braked"
@@ -171,6 +173,8 @@ def _by_words(error: APIStatusError) -> NoAnswer | None:
     words = " ".join(_text(error.body, field) for field in ("code", "param", "message")).lower()
     if error.status_code == HTTPStatus.NOT_FOUND and "conversation" in words:
         return CONVERSATION_MISSING
+    if error.status_code == HTTPStatus.NOT_FOUND and "not found" in words:
+        return MISSING
     if error.status_code not in _REFUSED_STATUSES:
         return None
     if _text(error.body, "param") == "conversation":

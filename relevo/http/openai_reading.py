@@ -5,6 +5,7 @@ The server is not trusted: shapes, ids and numbers are checked before they are b
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from relevo.http.openai_failures import REFUSED, UNREADABLE, classify_unfinished
@@ -14,7 +15,7 @@ from relevo.turns import Cost
 TOKENS_MAX: Final = 2**31 - 1
 """A count above this is nonsense, and would not fit its column."""
 
-_WORD: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
+WORD: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
 
 
 def as_items(items: Sequence[PromptItem]) -> list[dict[str, str]]:
@@ -23,15 +24,16 @@ def as_items(items: Sequence[PromptItem]) -> list[dict[str, str]]:
 
 
 def read_response(reply: Mapping[str, Any]) -> Answer | NoAnswer:
-    """Say what the body of a 200 answers."""
+    """Say what the body of a 200 answers; what is no answer has an id too, to be erased one day."""
+    response_id = _word(reply.get("id"))
     if reply.get("status") != "completed":
-        return classify_unfinished(reply)
+        return replace(classify_unfinished(reply), response_id=response_id)
     text = spoken(reply.get("output"))
     if isinstance(text, NoAnswer):
-        return text
+        return replace(text, response_id=response_id)
     return Answer(
         text=text,
-        response_id=_word(reply.get("id")),
+        response_id=response_id,
         model=_word(reply.get("model")),
         cost=_cost(reply.get("usage")),
     )
@@ -81,4 +83,4 @@ def _inner(container: object, name: str) -> object:
 
 def _word(value: object) -> str:
     """Return an id or name as it is, or nothing when it is not one."""
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
+    return value if isinstance(value, str) and WORD.fullmatch(value) else ""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import orjson
 
 from relevo.messages import ConversationKey, Message, correlation_key
@@ -109,6 +110,16 @@ class PostgresJournal:
             rows = await connection.fetch(self._load["told"], *key, limit)
         return tuple(message_from(row) for row in reversed(rows))
 
+    async def keep(self, key: ConversationKey, ai_conversation: str) -> bool:
+        """Write down that the AI has a conversation for a customer; False: he is not there."""
+        kept = self._sql["keep_ai_conversation"]
+        try:
+            async with self._pools.tenant(key.business_id) as connection:
+                row = await connection.fetchrow(kept, *key, ai_conversation, self._clock.now())
+        except asyncpg.ForeignKeyViolationError:
+            return False  # he was there a moment ago
+        return row is not None
+
     async def reserve(self, count: int) -> Sequence[int]:
         """Take message ids from the sequence, ascending; a stock of them is kept."""
         if len(self._reserved) < count:
@@ -157,7 +168,8 @@ class PostgresJournal:
             for w in batch
             if w.conversation.key.conversation_id not in late
         ]
-        advanced = await connection.fetch(self._sql["advance"], business_id, _json(rows))
+        now = self._clock.now()
+        advanced = await connection.fetch(self._sql["advance"], business_id, _json(rows), now)
         won = {row["id"] for row in advanced}
         lost = [m.id for w in batch if _id(w) not in won for m in w.recalled]
         if lost:

@@ -102,6 +102,7 @@ def turn_from(row: Row) -> Turn:
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         reason=row["reason"],
         response_id=row["response_id"],
+        discarded_responses=tuple(row["discarded_responses"] or ()),
         model=row["model"],
         cost=Cost(
             input_tokens=row["input_tokens"],

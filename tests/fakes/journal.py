@@ -16,6 +16,9 @@ from tests.fakes.book import Book
 class MemoryJournal:
     def __init__(self, book: Book | None = None) -> None:
         self.book = book or Book()
+        self.kept: list[str] = []
+        self.forgets = False
+        """Customers are forgotten just now."""
 
     async def load(self, keys: Sequence[ConversationKey]) -> Mapping[ConversationKey, Rows]:
         return {key: self.book.rows(key) for key in keys if self.book.knows(key)}
@@ -34,6 +37,12 @@ class MemoryJournal:
 
     async def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:
         return self.book.told(key, limit)
+
+    async def keep(self, key: ConversationKey, ai_conversation: str) -> bool:
+        if self.forgets or not self.book.knows(key):
+            return False
+        self.kept.append(ai_conversation)
+        return True
 
     async def reserve(self, count: int) -> Sequence[int]:
         return self.book.reserve(count)

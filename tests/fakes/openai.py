@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
+from uuid import uuid4
 
 import orjson
 from aiohttp import web
@@ -33,6 +34,12 @@ class FakeConversation:
     items: list[Body] = field(default_factory=list)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     locked: bool = False
+    ids: list[str] = field(default_factory=list)
+
+    def listed(self) -> list[Body]:
+        """Return its items as the server lists them; an item keeps its id."""
+        self.ids += [f"item_{uuid4().hex}" for _ in self.items[len(self.ids) :]]
+        return [_listed(*pair) for pair in zip(self.ids, self.items, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,8 @@ class FakeOpenAI:
     `api_key`: other keys get 401. `before_answer` is awaited with the body while the conversation
     is locked; `holding` counts the requests that are in there. `recording` off keeps no requests.
     `reasons`: each answer has an item of reasoning before it. `lists_locked` off: a conversation
-    that a request is in refuses to be read.
+    that a request is in refuses to be read. `stored` are the responses it keeps, `lost_items` the
+    items of deleted conversations: nobody can reach them any more, and they are there.
     """
 
     def __init__(self, api_key: str = "", *, recording: bool = True) -> None:
@@ -58,10 +66,13 @@ class FakeOpenAI:
         self.faults = Faults()
         self.conversation_faults = Faults()
         self.list_faults = Faults()
+        self.delete_faults = Faults()
         self.reasons = False
         self.lists_locked = True
         self.before_answer: Callable[[Body], Awaitable[None]] | None = None
         self.conversations: dict[str, FakeConversation] = {}
+        self.lost_items: list[Body] = []
+        self.stored: dict[str, Body] = {}
         self.requests: list[Request] = []
         self.conversations_created = 0
         self.responses = 0
@@ -90,7 +101,11 @@ class FakeOpenAI:
         app = web.Application(middlewares=[guard], client_max_size=BODY_BYTES_MAX)
         app.router.add_post("/v1/conversations", self._create)
         app.router.add_get("/v1/conversations/{id}/items", self._list)
+        app.router.add_post("/v1/conversations/{id}/items", self._put)
+        app.router.add_delete("/v1/conversations/{id}", self._delete)
+        app.router.add_delete("/v1/conversations/{id}/items/{item}", self._delete)
         app.router.add_post("/v1/responses", self._respond)
+        app.router.add_delete("/v1/responses/{id}", self._delete_response)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -110,6 +125,11 @@ class FakeOpenAI:
     def bodies(self, path: str) -> list[Body]:
         """Return the bodies of all recorded requests to `/v1` + `path`."""
         return [request.body for request in self.requests if request.path == f"/v1{path}"]
+
+    def holds(self) -> str:
+        """Return everything that it keeps, as one text."""
+        conversations = [[c.id, c.items, c.metadata] for c in self.conversations.values()]
+        return orjson.dumps([conversations, self.lost_items, self.stored]).decode()
 
     async def _admit(self, request: web.Request) -> web.Response | None:
         if self._recording:
@@ -148,7 +168,7 @@ class FakeOpenAI:
         limit = int(request.query.get("limit", "20"))
         if not 1 <= limit <= PAGE_ITEMS_MAX:
             return _refusal(400, "invalid_value", "Invalid limit", "limit")
-        items = [_listed(number, item) for number, item in enumerate(found.items)]
+        items = found.listed()
         if request.query.get("order", "desc") == "desc":
             items.reverse()
         after = request.query.get("after")
@@ -157,6 +177,47 @@ class FakeOpenAI:
         page = items[:limit]
         ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
         return _json({"object": "list", "data": page, "has_more": len(items) > limit, **ends})
+
+    async def _put(self, request: web.Request) -> web.StreamResponse:
+        fault = self.conversation_faults.take()
+        if fault is not None:
+            return await play(fault, request)
+        found = self._find(request.match_info["id"])
+        if isinstance(found, web.Response):
+            return found
+        items = orjson.loads(await request.read())["items"]
+        refusal = _refused_items(items, SEED_ITEMS_MAX)
+        if refusal is None:
+            found.items.extend(_as_items(items))
+        return refusal or _json({"object": "list", "data": found.listed()[-len(items) :]})
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        """Delete an item, or a conversation without its items."""
+        fault = self.delete_faults.take()
+        if fault is not None:
+            return await play(fault, request)
+        found = self._find(request.match_info["id"])
+        if isinstance(found, web.Response) or found.locked:
+            return found if isinstance(found, web.Response) else _locked()
+        item_id = request.match_info.get("item")
+        if item_id is None:
+            self.lost_items += found.items
+            del self.conversations[found.id]
+            return _json({"id": found.id, "object": "conversation.deleted", "deleted": True})
+        if item_id not in [item["id"] for item in found.listed()]:
+            return _refusal(404, None, f"Item with id '{item_id}' not found.")
+        place = found.ids.index(item_id)
+        del found.ids[place], found.items[place]
+        return _json({"id": found.id, "object": "conversation", "metadata": found.metadata})
+
+    async def _delete_response(self, request: web.Request) -> web.StreamResponse:
+        fault = self.delete_faults.take()
+        if fault is not None:
+            return await play(fault, request)
+        wanted = request.match_info["id"]
+        if self.stored.pop(wanted, None) is None:
+            return _refusal(404, None, f"Response with id '{wanted}' not found.")
+        return web.Response()
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         self.responses += 1
@@ -214,9 +275,12 @@ class FakeOpenAI:
         told = _as_items(body["input"])
         usage = _usage(cached=len(conversation.items), told=len(told), said=len(text))
         conversation.items.extend((*told, *thought, said) if keeps_output else told)
+        response_id = f"resp_{self.responses:032x}"
+        if body.get("store", True):
+            self.stored[response_id] = {"input": told, "output": text}
         return _json(
             {
-                "id": f"resp_{self.responses:032x}",
+                "id": response_id,
                 "object": "response",
                 "status": "completed",
                 "model": body.get("model"),
@@ -233,13 +297,13 @@ def _as_items(told: str | list[Body]) -> list[Body]:
     return [{"type": "message", **item} for item in items]
 
 
-def _listed(number: int, item: Body) -> Body:
+def _listed(item_id: str, item: Body) -> Body:
     """Return a stored item as the server lists it."""
     if not isinstance(item.get("content"), str):
-        return {"id": f"item_{number}", **item}
+        return {"id": item_id, **item}
     kind = "output_text" if item["role"] == "assistant" else "input_text"
     content = [{"type": kind, "text": item["content"]}]
-    return {**item, "id": f"item_{number}", "status": "completed", "content": content}
+    return {**item, "id": item_id, "status": "completed", "content": content}
 
 
 def _refused_items(told: object, items_max: int | None = None) -> web.Response | None:

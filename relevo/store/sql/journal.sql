@@ -14,17 +14,26 @@ RETURNING message_id;
 DELETE FROM message_key WHERE business_id = $1::text AND message_id = ANY ($2::bigint[]);
 
 -- name: advance
--- The guarantee: conditional on the version. A row that does not come back is a lost race.
+-- The guarantee: conditional on the version. A row that does not come back is a lost race. A new
+-- conversation at the AI is kept beside: it has to be erased one day, whatever becomes of this row.
 WITH news AS (
     SELECT * FROM jsonb_to_recordset($2::jsonb) AS t (id bigint, version bigint,
         last_customer_at timestamptz, last_assistant_at timestamptz, last_agent_at timestamptz,
         known_to timestamptz, told_to timestamptz,
         owed_since timestamptz, ai_conversation text)
 ), locked AS (
-    SELECT c.id FROM conversation AS c
+    SELECT c.id, c.version, c.openai_conversation_id FROM conversation AS c
     WHERE c.business_id = $1::text AND c.id IN (SELECT id FROM news)
     ORDER BY c.business_id, c.id
     FOR NO KEY UPDATE
+), kept AS (
+    INSERT INTO ai_conversation (business_id, id, conversation_id, created_at)
+    SELECT $1::text, news.ai_conversation, news.id, $3::timestamptz
+    FROM news JOIN locked USING (id, version)
+    WHERE news.ai_conversation IS NOT NULL
+        AND news.ai_conversation IS DISTINCT FROM locked.openai_conversation_id
+    ORDER BY news.ai_conversation
+    ON CONFLICT DO NOTHING
 )
 UPDATE conversation AS c
 SET version = c.version + 1, last_customer_at = news.last_customer_at,
@@ -34,6 +43,14 @@ SET version = c.version + 1, last_customer_at = news.last_customer_at,
 FROM news JOIN locked USING (id)
 WHERE c.business_id = $1::text AND c.id = news.id AND c.version = news.version
 RETURNING c.id;
+
+-- name: keep_ai_conversation
+-- Before anything of a customer is put into it. Nothing comes back if the customer is gone.
+INSERT INTO ai_conversation (business_id, id, conversation_id, created_at)
+SELECT c.business_id, $3::text, c.id, $4::timestamptz
+FROM conversation AS c WHERE c.business_id = $1::text AND c.id = $2::bigint
+ON CONFLICT (business_id, id) DO UPDATE SET created_at = ai_conversation.created_at
+RETURNING id;
 
 -- name: insert_messages
 INSERT INTO message (business_id, id, conversation_id, channel_id, address_kind, address_value,
@@ -101,6 +118,7 @@ ON CONFLICT (business_id, id) DO UPDATE SET
     attempt = EXCLUDED.attempt, tries = EXCLUDED.tries, replaced = EXCLUDED.replaced,
     wait_until = EXCLUDED.wait_until, deadline_at = EXCLUDED.deadline_at,
     answer_ends_at = EXCLUDED.answer_ends_at, outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, response_id = EXCLUDED.response_id,
+    discarded_responses = EXCLUDED.discarded_responses,
     model = EXCLUDED.model, input_tokens = EXCLUDED.input_tokens,
     cached_tokens = EXCLUDED.cached_tokens, output_tokens = EXCLUDED.output_tokens,
     reasoning_tokens = EXCLUDED.reasoning_tokens, answer_seconds = EXCLUDED.answer_seconds,

@@ -1,6 +1,16 @@
 -- Back to what the release before can read. What only this one knows becomes the nearest that it does.
 UPDATE message SET source = 'history' WHERE source = 'import';
-DROP TABLE link, merge, ai_conversation, api_key, outgoing, idempotency, early_change, legacy_message;
+DROP TABLE link, merge, ai_conversation, ai_erasure, api_key, outgoing, idempotency, early_change,
+    legacy_message;
+ALTER TABLE turn DROP COLUMN discarded_responses;
+-- What was erased is taken off for good.
+WITH counted AS (
+    DELETE FROM accepted RETURNING business_id, messages
+)
+INSERT INTO accepted (business_id, writer, messages)
+SELECT business_id, -1, greatest(sum(messages), 0) FROM counted GROUP BY business_id;
+ALTER TABLE accepted DROP CONSTRAINT accepted_messages_check,
+    ADD CONSTRAINT accepted_messages_check CHECK (messages >= 0);
 DROP INDEX address_begins, address_ends, message_recent;
 ALTER TABLE address DROP COLUMN reversed;
 ALTER TABLE message DROP COLUMN edited_at, DROP COLUMN revoked_at,
@@ -11,4 +21,4 @@ ALTER TABLE conversation DROP COLUMN closed_at;
 REVOKE INSERT, DELETE ON conversation FROM relevo_app;
 REVOKE INSERT, UPDATE, DELETE ON address FROM relevo_app;
 REVOKE DELETE ON turn, outbox, dead_letter, quarantine, early_status FROM relevo_app;
-REVOKE UPDATE (messages) ON accepted FROM relevo_app;
+REVOKE INSERT, UPDATE (messages) ON accepted FROM relevo_app;

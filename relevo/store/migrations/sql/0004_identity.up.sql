@@ -64,6 +64,25 @@ CREATE TABLE ai_conversation (
     FOREIGN KEY (business_id, conversation_id) REFERENCES conversation (business_id, id)
 );
 CREATE INDEX ai_conversation_of ON ai_conversation (business_id, conversation_id);
+INSERT INTO ai_conversation (business_id, id, conversation_id, created_at)
+SELECT business_id, openai_conversation_id, id, created_at FROM conversation
+WHERE openai_conversation_id IS NOT NULL
+ON CONFLICT DO NOTHING;
+
+-- Responses that the AI has stored and that answered nobody.
+ALTER TABLE turn ADD COLUMN discarded_responses text[];
+
+-- What is still to be erased at the AI, of customers who are forgotten here. It says nothing of whom.
+CREATE TABLE ai_erasure (
+    business_id text NOT NULL REFERENCES business,
+    id text NOT NULL CONSTRAINT ai_erasure_names_something CHECK (id <> ''),
+    wanted_at timestamptz NOT NULL,
+    PRIMARY KEY (business_id, id)
+);
+
+-- What was erased was accepted once: writer 0 counts it against the others, and is never a process's.
+ALTER TABLE accepted DROP CONSTRAINT accepted_messages_check,
+    ADD CONSTRAINT accepted_messages_check CHECK (messages >= 0 OR writer = 0);
 
 -- Keys of the API. Of a key only its hash is kept; its id is public, and says whose it is.
 CREATE TABLE api_key (
@@ -149,8 +168,8 @@ DO $$
 DECLARE
     table_name text;
 BEGIN
-    FOREACH table_name IN ARRAY ARRAY['link', 'merge', 'ai_conversation', 'api_key', 'outgoing',
-        'idempotency', 'early_change', 'legacy_message'] LOOP
+    FOREACH table_name IN ARRAY ARRAY['link', 'merge', 'ai_conversation', 'ai_erasure', 'api_key',
+        'outgoing', 'idempotency', 'early_change', 'legacy_message'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', table_name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', table_name);
         EXECUTE format('CREATE POLICY maintenance ON %I TO CURRENT_USER USING (true) '
@@ -170,9 +189,10 @@ $$;
 GRANT INSERT, DELETE ON conversation TO relevo_app;
 GRANT INSERT, UPDATE, DELETE ON address TO relevo_app;
 GRANT DELETE ON turn, outbox, dead_letter, quarantine, early_status TO relevo_app;
-GRANT UPDATE (messages) ON accepted TO relevo_app;
+GRANT INSERT, UPDATE (messages) ON accepted TO relevo_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON link, merge, ai_conversation, api_key, outgoing, idempotency,
     early_change, legacy_message TO relevo_app;
+GRANT SELECT, INSERT, DELETE ON ai_erasure TO relevo_app;
 -- Ingest wishes for links and keeps what came too early. A sweep sees that something waits, and whose.
 GRANT SELECT, INSERT ON link TO relevo_ingest;
 GRANT SELECT (business_id, survivor_id, loser_id, undone_at) ON merge TO relevo_ingest;
