@@ -8,7 +8,6 @@ still stored for the next start; then the port is closed. Each step has its boun
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from socket import socket
 from typing import Any, BinaryIO
 
@@ -16,9 +15,13 @@ from relevo.actors.performer import World
 from relevo.actors.ports import Chores, Probe
 from relevo.actors.supervisor import Bounds, Supervisor
 from relevo.admission import Admission
+from relevo.api import open_api
 from relevo.businesses import ConfiguredBusinesses
 from relevo.clock import Clock, SystemClock, sleep
 from relevo.errors import StoreUnavailableError
+from relevo.gauges import Books, Watched, gauges
+from relevo.http.api import Api
+from relevo.http.api_limits import Limits
 from relevo.http.channels import ChannelAdapter
 from relevo.http.sandbox_page import sandbox_routes
 from relevo.http.sandbox_provider import SandboxProvider
@@ -28,7 +31,7 @@ from relevo.http.webhooks import Webhooks
 from relevo.lines import OwnLine, open_assistants, open_channels
 from relevo.memory import Memory, bound_bytes
 from relevo.metrics.exposition import MetricsServer, sample_loop_lag
-from relevo.metrics.instruments import Gauges, Instruments
+from relevo.metrics.instruments import Instruments
 from relevo.metrics.logs import Logging, start_logging
 from relevo.metrics.probe import MeteringProbe
 from relevo.sandbox import open_provider, own_line, page_settings
@@ -37,7 +40,7 @@ from relevo.stopping import Stops
 from relevo.store.crowds import Crowds
 from relevo.store.database import Database
 from relevo.store.inbox import Inbox
-from relevo.store.inspection import OpenGaps, audit, open_gaps
+from relevo.store.inspection import audit, open_gaps
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
 from relevo.store.statuses import Statuses
@@ -65,6 +68,7 @@ class Options:
     migrate: bool = True
     clock: Clock = field(default_factory=SystemClock)
     bounds: Bounds = field(default_factory=Bounds)
+    api_limits: Limits = field(default_factory=Limits)
     observe: Callable[[Probe], Probe] = _itself
     """Wraps the probe of the actors; the kill points of the tests come in here."""
     log_stream: BinaryIO | None = None
@@ -79,8 +83,7 @@ class Relevo:
         self._clock = self._options.clock
         self._stops = Stops()
         self._tasks = Tasks(self._report)
-        self._remainder = 0
-        self._gaps = OpenGaps()
+        self._books = Books()
         self._draining = False
         self.instruments = Instruments()
         self._logging: Logging | None = None
@@ -153,18 +156,22 @@ class Relevo:
         admission = self._open_inbox(means, supervisor, crowds)
         webhooks = Webhooks(channels, admission.inbox, admission, probe, self._clock)
         provider = open_provider(config, session, self._clock, self._tasks, own)
-        await self._serve(bound, webhooks, provider, own)
+        api = open_api(means, supervisor.look, probe, self._options.api_limits)
+        await self._serve(bound, webhooks, api, provider, own)
         self._open_metrics(supervisor, database, channels)
         self._start_watchdog(log)  # not before: imports block the loop while nothing is served
         stops.add("customers", supervisor.drain, self._options.bounds.drain_seconds + 1)
         with suppress(StoreUnavailableError):  # the first sweep that finds the store takes over
             await supervisor.take_over()
         self._tasks.spawn(supervisor.sweep_for_ever(), "sweep")
+        self._start_chores(means, supervisor, probe)
+        stops.add("readiness", self._leave)
+
+    def _start_chores(self, means: Means, supervisor: Supervisor, probe: MeteringProbe) -> None:
         statuses = Statuses(means, supervisor.look, probe.early_statuses)
         every_seconds = self._options.bounds.sweep_seconds
         self._tasks.spawn(statuses.settle_for_ever(every_seconds), "settle-statuses")
         self._tasks.spawn(self._audit_for_ever(), "audit")
-        stops.add("readiness", self._leave)
 
     def _open_inbox(self, means: Means, supervisor: Supervisor, crowds: Crowds) -> Admission:
         inbox = Inbox(
@@ -209,6 +216,7 @@ class Relevo:
         self,
         bound: socket,
         webhooks: Webhooks,
+        api: Api,
         provider: SandboxProvider | None,
         own: OwnLine,
     ) -> None:
@@ -216,7 +224,7 @@ class Relevo:
         if provider is not None:
             page = page_settings(self._config, self.database, own.secret)
             routes = sandbox_routes(provider, page)
-        server = Server(bound, webhooks, self, routes)
+        server = Server(bound, webhooks, self, routes, api)
         await server.start()
         self._stops.add("server", server.stop, SHUTDOWN_SECONDS + 1)
         if provider is not None:
@@ -281,32 +289,9 @@ class Relevo:
         channels: Mapping[str, ChannelAdapter],
     ) -> None:
         server = self._config.server
-        pools = (database.pools.app, database.pools.ingest, database.pools.sweep)
-        admission = self._admission
-        assert admission is not None
-        self.instruments.attach(
-            Gauges(
-                actors_resident=lambda: supervisor.resident,
-                mailbox_messages=supervisor.mailbox_messages,
-                timers_pending=lambda: len(supervisor.alarms),
-                turns_open=lambda: supervisor.turns_open,
-                turns_waiting=lambda: supervisor.gate.waiting,
-                inbox_deliveries=lambda: admission.inbox.waiting,
-                inbox_bytes=lambda: admission.inbox.waiting_bytes,
-                customers_crowded=lambda: admission.crowds.customers,
-                memory_bound_bytes=lambda: admission.memory.bound,
-                memory_short=lambda: admission.memory.short,
-                tasks=lambda: len(self._tasks),
-                conservation_remainder_messages=lambda: self._remainder,
-                gaps_unresolved=lambda: self._gaps.customers,
-                gap_oldest_unresolved=lambda: _timestamp(self._gaps.oldest_at),
-                unsent=supervisor.unsent,
-                lines_stopped=lambda: sum(line.stopped for line in channels.values()),
-                store_pool_in_use=lambda: sum(p.get_size() - p.get_idle_size() for p in pools),
-                store_pool_idle=lambda: sum(p.get_idle_size() for p in pools),
-                store_pool_max=lambda: sum(p.get_max_size() for p in pools),
-            )
-        )
+        assert self._admission is not None
+        watched = Watched(supervisor, database, channels, self._admission, self._tasks, self._books)
+        self.instruments.attach(gauges(watched))
         self._metrics = MetricsServer(self.instruments.registry, server.host, server.metrics_port)
         self._stops.add("metrics", self._metrics.stop, METRICS_STOP_SECONDS)
         lag = self.instruments.event_loop_lag_seconds
@@ -319,8 +304,8 @@ class Relevo:
         while owner_url := self._database.urls.owner_url:
             await sleep(self._clock, AUDIT_SECONDS)
             try:
-                self._remainder = sum(abs(b.remainder) for b in await audit(owner_url))
-                self._gaps = await open_gaps(owner_url)
+                self._books.remainder = sum(abs(b.remainder) for b in await audit(owner_url))
+                self._books.gaps = await open_gaps(owner_url)
             except Exception:
                 self._logging.log.warning("audit_failed", exc_info=True)
 
@@ -332,7 +317,3 @@ class Relevo:
         """A task has failed: a bug, told by its type and place."""
         assert self._logging is not None
         self._logging.log.error("task_failed", exc_info=error)
-
-
-def _timestamp(instant: datetime | None) -> float:
-    return 0 if instant is None else instant.timestamp()

@@ -17,6 +17,7 @@ from relevo.commands import (
     doctor,
     holding,
     importing,
+    keys,
     quarantine,
     serving,
 )
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, help="configuration file (default: $RELEVO_CONFIG, ./relevo.toml)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    modules = (serving, demo, asking, holding, dead_letters, quarantine, importing, doctor)
+    modules = (serving, demo, asking, holding, dead_letters, quarantine, importing, doctor, keys)
     for module in modules:
         module.add(commands)
     return parser

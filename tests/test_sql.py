@@ -20,10 +20,12 @@ pytestmark = pytest.mark.postgres
 OWNER = "owner"
 LOGIN = "login"
 ROLE_OF_FILE = {
+    "api_keys": "relevo_app",
     "audit": OWNER,
     "catalog": OWNER,
     "doctor": OWNER,
     "holding": "relevo_app",
+    "idempotency": "relevo_app",
     "import": OWNER,
     "ingest": "relevo_ingest",
     "inspect": "relevo_app",
@@ -39,6 +41,8 @@ ROLE_OF_STATEMENT = {
     ("setup", "fitness"): LOGIN,
     ("setup", "ping"): "relevo_ingest",
     ("sweep", "addresses_of"): "relevo_ingest",
+    ("api_keys", "holders"): "relevo_sweep",
+    ("idempotency", "businesses"): "relevo_sweep",
 }
 STATEMENTS = [
     pytest.param(path.stem, name, id=f"{path.stem}.{name}")

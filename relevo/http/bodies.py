@@ -26,8 +26,15 @@ class TooMuchError(Exception):
 class Bodies:
     """Reads the bodies of requests."""
 
-    def __init__(self, clock: Clock, half_read_bytes_max: int = HALF_READ_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        half_read_bytes_max: int = HALF_READ_BYTES_MAX,
+        bytes_max: int = BODY_BYTES_MAX,
+    ) -> None:
+        """`bytes_max` of one body, at most `BODY_BYTES_MAX`."""
         self._clock = clock
+        self._bytes_max = bytes_max
         self._half_read_bytes_max = half_read_bytes_max
         self.half_read_bytes = 0
 
@@ -35,15 +42,18 @@ class Bodies:
         """Return the whole body as it came.
 
         Raises:
-            TooLargeError: if it is larger than `BODY_BYTES_MAX`.
+            TooLargeError: if it is larger than it may be.
             TooMuchError: if too much of others is half read.
             TimeoutError: if the rest of it does not come.
         """
         if request.content.is_eof():  # nothing more will come, so nothing is waited for
             try:
-                return await request.read()
+                body = await request.read()
             except web.HTTPRequestEntityTooLarge as error:
                 raise TooLargeError from error
+            if len(body) > self._bytes_max:
+                raise TooLargeError
+            return body
         async with within(self._clock, BODY_SECONDS_MAX):
             return await self._gather(request)
 
@@ -53,7 +63,7 @@ class Bodies:
             async for piece in request.content.iter_any():
                 body += piece
                 self.half_read_bytes += len(piece)
-                if len(body) > BODY_BYTES_MAX:
+                if len(body) > self._bytes_max:
                     raise TooLargeError
                 if self.half_read_bytes > self._half_read_bytes_max:
                     raise TooMuchError

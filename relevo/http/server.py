@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web, web_response
 
 from relevo.errors import ConfigError
+from relevo.http.api import PREFIX, Api
 from relevo.http.bodies import BODY_BYTES_MAX
 from relevo.http.ports import Readiness
 from relevo.http.webhooks import Webhooks
@@ -58,12 +59,13 @@ class Server:
         webhooks: Webhooks,
         readiness: Readiness,
         routes: Iterable[web.RouteDef] = (),
+        api: Api | None = None,
     ) -> None:
         """`routes` are added as they are; with a sandbox among them, `/` leads to it."""
         self._bound = bound
         self._readiness = readiness
         # What nobody caught, aiohttp logs, and answers with a 500 that tells nothing of the inside.
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        self.app = app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post("/webhooks/{channel}", webhooks.receive)
         app.router.add_get("/webhooks/{channel}", webhooks.challenge, allow_head=False)
         app.router.add_get("/livez", _alive)
@@ -73,6 +75,8 @@ class Server:
         app.router.add_routes(extra)
         if any(route.path == "/sandbox" for route in extra):
             app.router.add_get("/", _to_sandbox)
+        if api is not None:
+            app.add_subapp(PREFIX, api.app)
         # The default access log quotes query strings, and secrets stand in them.
         # Bodies stay as they come: webhooks undo an encoding themselves, once they know the sender.
         self._runner = web.AppRunner(

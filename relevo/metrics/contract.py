@@ -22,6 +22,11 @@ from relevo.turns import PARTS_TERMINAL, Outcome, PartState, Stage, Verdict
 PREFIX = "relevo_"
 OTHER = "other"
 
+API_OUTCOMES = (
+    *("answered", "repeated", "unreadable", "unauthorized", "forbidden", "not_found"),
+    *("method_not_allowed", "too_slow", "conflict", "too_large", "not_json", "invalid"),
+    *("key_reused", "too_many_requests", "error", "unavailable", OTHER),
+)
 WEBHOOK_OUTCOMES = (
     *("accepted", "duplicate", "malformed", "unauthorized", "unknown_channel", "too_large"),
     *("too_slow", "overloaded", "crowded", "unavailable", "error", OTHER),
@@ -127,6 +132,10 @@ CONTRACT: tuple[Row, ...] = (
     _counter("webhook_requests_total", "Webhook requests, counted when answered.",
         outcome=WEBHOOK_OUTCOMES),
     _histogram("webhook_ack_seconds", "Headers read to 200; only requests answered 200.", CALLS),
+    _counter("api_requests_total", "Requests of the API, counted when answered.",
+        outcome=API_OUTCOMES),
+    _histogram("api_request_seconds", "Head read to answered; only requests that were done.",
+        CALLS),
     _counter("messages_received_total", "New messages that webhooks brought, stored.",
         author=tuple(Author), kind=MESSAGE_KINDS),
     _counter("messages_deduplicated_total", "Messages dropped because they were stored already.",

@@ -64,6 +64,8 @@ class Instruments:
         made = _Maker(self.registry)
         self.webhook_requests = made.counters("webhook_requests_total")
         self.webhook_ack_seconds = made.histogram("webhook_ack_seconds")
+        self.api_requests = made.counters("api_requests_total")
+        self.api_request_seconds = made.histogram("api_request_seconds")
         self.messages_received = made.crossed("messages_received_total")
         self.messages_deduplicated = made.counters("messages_deduplicated_total")
         self.statuses_received = made.counter("statuses_received_total")

@@ -180,6 +180,16 @@ class MeteringProbe:
         if outcome in ACKNOWLEDGED:
             self._observe(self._instruments.webhook_ack_seconds, seconds)
 
+    def api_request(self, outcome: str, seconds: float) -> None:
+        """Count an answered request of the API; time it if it was done."""
+        self._instruments.api_requests[outcome].inc()
+        if outcome == "answered":
+            self._observe(self._instruments.api_request_seconds, seconds)
+
+    def api_failed(self, error: BaseException) -> None:
+        """Log a request that failed: a bug, told by its type and place."""
+        self._log.error("api_failed", exc_info=error)
+
     def received(self, message: InboundMessage, delay_seconds: float | None) -> None:
         """Count a new message; `delay_seconds` is None where the provider has no clock."""
         kind = KINDS.get(message.kind, OTHER)

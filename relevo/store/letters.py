@@ -1,6 +1,6 @@
 """Dead letters: turns that were given up, looked at, asked for again, or dropped by a person."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -52,10 +52,27 @@ class Letter:
 async def letters(pools: "Pools", business_id: str, limit: int, *, closed: bool) -> list[Letter]:
     """Return a business's letters, newest first; closed ones only if asked for."""
     async with pools.tenant(business_id) as connection:
-        rows = await connection.fetch(
-            statements("letters")["letters"], business_id, 1, ID_MAX, closed, limit
-        )
+        return await page(connection, business_id, ID_MAX, limit, closed=closed)
+
+
+async def page(
+    connection: "Connection", business_id: str, before_id: int, limit: int, *, closed: bool
+) -> list[Letter]:
+    """Return a business's letters of lower ids, newest first; closed ones only if asked for."""
+    which = (business_id, 1, before_id - 1, closed, limit)
+    rows = await connection.fetch(statements("letters")["letters"], *which)
     return [Letter(**row) for row in rows]
+
+
+async def told(connection: "Connection", business_id: str, turn_id: int) -> dict[str, Any] | None:
+    """Return a letter's fields, and its `turn` as `inspection.turns_told` tells it."""
+    found = await _letter(connection, business_id, turn_id)
+    if found is None:
+        return None
+    turn = await connection.fetchrow(statements("letters")["turn_of"], business_id, turn_id)
+    assert turn is not None, "a letter belongs to a turn"
+    [told_turn] = await turns_told(connection, business_id, [turn])
+    return {**asdict(found), "turn": told_turn}
 
 
 async def letter(pools: "Pools", business_id: str, turn_id: int) -> Letter | None:

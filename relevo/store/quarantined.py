@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relevo.messages import CLOCK_SKEW_MAX, Arrival, Delivery, Ignored, InboundMessage, Unusable
 from relevo.store.sql import statements
 
 if TYPE_CHECKING:
     from relevo.store.inbox import Inbox
-    from relevo.store.pools import Pools
+    from relevo.store.pools import Connection, Pools
 
+ID_MAX = 2**63 - 1
 IDS_MAX = 100_000
 """Bodies replayed by one call that names none."""
 
@@ -32,19 +33,30 @@ class Kept:
 async def bodies(pools: "Pools", business_id: str, limit: int, *, replayed: bool) -> list[Kept]:
     """Return what a business has set aside, newest first; replayed ones only if asked for."""
     async with pools.tenant(business_id) as connection:
-        rows = await connection.fetch(
-            statements("quarantine")["bodies"], business_id, replayed, limit
-        )
+        return await page(connection, business_id, ID_MAX, limit, replayed=replayed)
+
+
+async def page(
+    connection: "Connection", business_id: str, before_id: int, limit: int, *, replayed: bool
+) -> list[Kept]:
+    """Return those of lower ids, newest first; replayed ones only if asked for."""
+    which = (business_id, replayed, limit, before_id)
+    rows = await connection.fetch(statements("quarantine")["bodies"], *which)
     return [Kept(**row) for row in rows]
+
+
+async def told(connection: "Connection", business_id: str, kept_id: int) -> dict[str, Any] | None:
+    """Return one as its fields, and its `body`."""
+    row = await connection.fetchrow(statements("quarantine")["body"], business_id, kept_id)
+    return None if row is None else dict(row)
 
 
 async def body(pools: "Pools", business_id: str, kept_id: int) -> tuple[Kept, bytes] | None:
     """Return one with its body."""
     async with pools.tenant(business_id) as connection:
-        row = await connection.fetchrow(statements("quarantine")["body"], business_id, kept_id)
-    if row is None:
+        kept = await told(connection, business_id, kept_id)
+    if kept is None:
         return None
-    kept = dict(row)
     return Kept(**{name: kept[name] for name in Kept.__slots__}), kept["body"]
 
 

@@ -4,7 +4,7 @@
 -- Newest first, without the bodies.
 SELECT business_id, id, channel_id, reason, received_at, octet_length(body) AS size_bytes, replayed_at
 FROM quarantine
-WHERE business_id = $1::text AND (replayed_at IS NULL OR $2::boolean)
+WHERE business_id = $1::text AND (replayed_at IS NULL OR $2::boolean) AND id < $4::bigint
 ORDER BY id DESC
 LIMIT $3::int;
 

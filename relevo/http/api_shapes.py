@@ -1,0 +1,100 @@
+"""What everything that the API takes or gives has in common, and the shapes that many use.
+
+A model of an answer is also the list of what may leave: whatever else the store knows stays inside.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from relevo.http.api_problems import invalid
+
+ID_MAX = 2**63 - 1
+PAGE_MAX = 100
+CURSOR_CHARACTERS_MAX = 200
+
+_WHOLE = re.compile("[0-9]{1,19}")
+
+
+class Taken(BaseModel):
+    """A query or a body. An unknown field is refused, and no error repeats what was sent."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
+
+
+class Given(BaseModel):
+    """An answer, or a part of one, made of a mapping or of an object."""
+
+    model_config = ConfigDict(
+        frozen=True, from_attributes=True, hide_input_in_errors=True, defer_build=True
+    )
+
+
+class Nothing(Taken):
+    """No parameters, no body."""
+
+
+def _whole(value: object) -> object:
+    """Take a whole number as a query writes it: digits and nothing else."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int) else "not a number"
+
+
+def _switch(value: object) -> object:
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+Limit = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=PAGE_MAX, strict=True)]
+Switch = Annotated[bool, BeforeValidator(_switch), Field(strict=True)]
+Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A text of one line: an address, a tag, a name."""
+CursorText = Annotated[
+    str, Field(min_length=1, max_length=CURSOR_CHARACTERS_MAX, pattern="^[A-Za-z0-9_-]+$")
+]
+
+
+class Position(NamedTuple):
+    """A place in a list that is ordered by time and id."""
+
+    at: datetime
+    id: int
+
+
+def cursor(*parts: Any) -> str:
+    """Return where a list goes on, as a text that means nothing to anybody else."""
+    return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
+
+
+def read_cursor(text: str, shape: Sequence[type]) -> list[Any]:
+    """Return the parts of a cursor: texts, whole numbers, instants; or raise a Problem."""
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        parts = orjson.loads(base64.b64decode(padded, b"-_", validate=True))
+        assert isinstance(parts, list)
+        return [_part(part, kind) for part, kind in zip(parts, shape, strict=True)]
+    except (ValueError, TypeError, AssertionError, binascii.Error):
+        raise invalid("query.cursor", "Should be a cursor that this list has given.") from None
+
+
+def _part(part: object, kind: type) -> object:
+    if kind is datetime and isinstance(part, str):
+        return _instant(part)
+    if kind is int and isinstance(part, int) and not isinstance(part, bool) and 0 <= part <= ID_MAX:
+        return part
+    raise ValueError
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError
+    return instant
