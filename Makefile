@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 VENV_READY := $(VENV)/.ready
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
+FUZZ_READY := $(VENV)/.ready-fuzz
 
 # The core is what the contract "The core is pure" names; a module's tests are tests/test_MODULE*.py.
 CONTRACTS := import tomllib; \
@@ -20,7 +21,7 @@ CORE_TESTS = $(wildcard $(patsubst relevo.%,tests/test_%*.py,$(CORE)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check core-coverage format bench chaos schema lock clean
+.PHONY: help run test check core-coverage format bench chaos fuzz schema lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +54,9 @@ bench: $(DEV_READY) ## Measure the speed on this machine (a few minutes)
 chaos: $(DEV_READY) ## Kill it 200 times under load and look for what is missing (ten minutes)
 	$(BIN)/python chaos $(ARGS)
 
+fuzz: $(FUZZ_READY) ## Try to make the reading of what providers write fail (ten minutes)
+	$(BIN)/python fuzz $(ARGS)
+
 schema: $(DEV_READY) ## Write down the schema that `relevo doctor` compares a database with
 	$(BIN)/python -m tests.reference_schema
 
@@ -81,6 +85,12 @@ $(RUN_READY): $(VENV_READY) requirements.lock pyproject.toml
 $(DEV_READY): $(RUN_READY) requirements-dev.lock
 	@echo "Installing the development tools into $(VENV) ..."
 	@$(PIP) install -r requirements-dev.lock
+	@touch $@
+
+# Atheris has wheels for Python 3.11 to 3.13 on Linux, so nothing else depends on it.
+$(FUZZ_READY): $(DEV_READY) requirements-fuzz.lock
+	@echo "Installing the fuzzer into $(VENV) ..."
+	@$(PIP) install --only-binary :all: -r requirements-fuzz.lock
 	@touch $@
 
 # $(call lock,WHAT,FILE,OPTIONS); the build backend is pinned too, so that nothing is fetched unpinned

@@ -22,6 +22,7 @@ from tests.fakes.cloud_api import LINE, change, delivery, echo, status, text, we
 AT = datetime(2025, 6, 13, 22, 42, 55, tzinfo=UTC)
 FROM = {"from": PHONE, "id": "wamid.1", "timestamp": "1749854575"}
 CONTACT = {"profile": {"name": "Ana"}, "wa_id": PHONE, "user_id": ANA_BSUID.value}
+BSUID_2 = Address("bsuid", "US.2")
 FILE = {"id": "65463453", "mime_type": "x/y", "sha256": "4654"}
 EXPIRED = {"code": 131047, "title": "Re-engagement message", "error_data": {"details": "24 h"}}
 
@@ -117,6 +118,9 @@ def test_what_a_customer_chose_is_what_they_said(chosen: object, body: str) -> N
         ({"from": PHONE}, [{"wa_id": "1999"}, CONTACT], (ANA, ANA_BSUID)),
         ({"from": PHONE}, [{"wa_id": "1999", "user_id": "US.2"}], (ANA,)),
         ({"from": f"+{PHONE}"}, None, (ANA,)),
+        ({"from": "0501234567"}, None, (Address("phone", "0501234567"),)),
+        ({"from": PHONE, "from_user_id": "US.2"}, [{"user_id": "US.2"}, CONTACT], (ANA, BSUID_2)),
+        ({"from": PHONE}, [CONTACT, {"wa_id": PHONE, "user_id": "US.2"}], (ANA, ANA_BSUID)),
         ({"from": PHONE}, [7, None], (ANA,)),
         ({}, [CONTACT], (ANA, ANA_BSUID)),
     ],

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from relevo.http.channels import WebhookRequest
+from relevo.http.twilio_fields import FORM_BYTES_MAX
 from relevo.http.twilio_reading import arrivals
 from relevo.http.twilio_signature import is_signed, signature, urls_of
 from relevo.messages import (
@@ -152,6 +153,14 @@ async def test_bytes_that_are_not_utf8_do_not_break_a_signature(line: Line) -> N
     assert arrival.body == "caf\ufffd"
 
 
+async def test_a_form_longer_than_any_of_twilio_s_is_not_even_read(line: Line) -> None:
+    """It is read before it is known who sent it, and reading one of 4 MiB takes seconds."""
+    longest = SAMPLE + b"&More=" + b"x" * (FORM_BYTES_MAX - len(SAMPLE) - 6)
+    assert line.channel.authenticate(asked(FakeTwilio.signed(URL, longest), longest))
+    longer = longest + b"x"
+    assert not line.channel.authenticate(asked(FakeTwilio.signed(URL, longer), longer))
+
+
 async def test_a_body_that_is_no_form_is_signed_by_its_hash(line: Line) -> None:
     body = b'{"a": 1}'
     query = f"bodySHA256={hashlib.sha256(body).hexdigest()}"
@@ -210,6 +219,7 @@ def test_a_place_is_told_with_its_name() -> None:
         ({"From": f"whatsapp:{BSUID.value}"}, (BSUID,)),
         ({"From": f"whatsapp:{BSUID.value}", "WaId": "15550101234"}, (ANA, BSUID)),
         ({"From": "whatsapp: 15550101234"}, (ANA,)),
+        ({"From": "whatsapp:0501234567", "WaId": ""}, (Address("phone", "0501234567"),)),
         ({"From": "", "WaId": "15550101234"}, (ANA,)),
         ({"From": "", "ParentExternalUserId": f"whatsapp:{BSUID.value}"}, (BSUID,)),
     ],

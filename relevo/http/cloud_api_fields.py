@@ -20,6 +20,8 @@ MEDIA = frozenset({"image", "audio", "voice", "video", "document", "sticker"})
 _KINDS = MEDIA | {"text", "button", "interactive", "location", "contacts", "reaction", "order"}
 _TEXT_IN = {"text": "body", "button": "text"}
 _CONTACTS_SHOWN_MAX = 20
+CONTACTS_MAX = 4000
+"""Of one delivery, whose messages are no more than a thousand."""
 
 
 def objects_of(things: object) -> tuple[Thing, ...]:
@@ -41,20 +43,38 @@ def is_ours(event: Thing) -> bool:
     return word_of(event.get("biz_opaque_callback_data")).startswith(LOCAL_PREFIX)
 
 
-def addresses_of(message: Thing, contacts: tuple[Thing, ...]) -> tuple[Address, ...]:
-    """Return the customer's addresses, a phone first; a contact adds what the message lacks.
+class Contacts:
+    """Whom a delivery names beside its messages; a thousand messages find theirs without a search.
 
     A contact is the sender's if it has an id of theirs, never for its place in the list; where the
     message names nobody, only the one contact of its delivery can be meant.
     """
-    phone, bsuid = _phone(message.get("from")), id_of(message.get("from_user_id"))
-    for contact in contacts:
-        its_phone, its_bsuid = _phone(contact.get("wa_id")), id_of(contact.get("user_id"))
-        same = (phone and phone == its_phone) or (bsuid and bsuid == its_bsuid)
-        if same or (not phone and not bsuid and len(contacts) == 1):
-            phone, bsuid = phone or its_phone, bsuid or its_bsuid
-            break
-    return _addresses(phone, bsuid)
+
+    def __init__(self, things: object) -> None:
+        listed = objects_of(things)
+        self._known = [
+            (_phone(contact.get("wa_id")), id_of(contact.get("user_id")))
+            for contact in listed[:CONTACTS_MAX]
+        ]
+        self._only = len(listed) == 1
+        self._places: dict[Address, int] = {}
+        for place, ids in enumerate(self._known):
+            for address in _addresses(*ids):
+                self._places.setdefault(address, place)
+
+    def completed(self, phone: str, bsuid: str) -> tuple[Address, ...]:
+        """Return the addresses of whom a message names so, with what their contact adds."""
+        named = _addresses(phone, bsuid)
+        places = [self._places[address] for address in named if address in self._places]
+        if not named and self._only:
+            places = [0]
+        its_phone, its_bsuid = self._known[min(places)] if places else ("", "")
+        return _addresses(phone or its_phone, bsuid or its_bsuid)
+
+
+def addresses_of(message: Thing, contacts: Contacts) -> tuple[Address, ...]:
+    """Return the customer's addresses, a phone first; a contact adds what the message lacks."""
+    return contacts.completed(_phone(message.get("from")), id_of(message.get("from_user_id")))
 
 
 def recipients_of(echo: Thing) -> tuple[Address, ...]:
@@ -109,9 +129,14 @@ def _part(message: Thing, name: str) -> Thing:
 
 
 def _phone(value: object) -> str:
-    """Return an international number with its plus; empty if it is none."""
+    """Return an international number with its plus, a national one as it is; empty if it is none.
+
+    Meta writes international ones. What begins with a nought cannot be one: no country does.
+    """
     digits = word_of(value).removeprefix("+")
-    return f"+{digits}" if digits.isascii() and digits.isdigit() else ""
+    if not (digits.isascii() and digits.isdigit()):
+        return ""
+    return digits if digits.startswith("0") else f"+{digits}"
 
 
 def _addresses(phone: str, bsuid: str) -> tuple[Address, ...]:

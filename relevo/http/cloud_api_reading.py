@@ -13,8 +13,10 @@ business-scoped user ids, and the vendor's of 360dialog.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from relevo.http.cloud_api_fields import (
+    Contacts,
     Thing,
     addresses_of,
     body_of,
@@ -32,6 +34,9 @@ from relevo.messages import Arrival, Author, Ignored, InboundMessage, StatusUpda
 
 UPDATES_MAX = 4000
 """In one body. Meta sends at most a thousand; more is no delivery, and is kept raw as a whole."""
+
+ERRORS_MAX = 20
+"""Of one status; one is what there is."""
 
 _STATUSES = {
     "sent": "sent",
@@ -62,12 +67,10 @@ def arrivals(body: bytes, phone_number_id: str) -> tuple[Arrival, ...]:
         return (_NOT_AN_OBJECT,)
     if "entry" not in read:
         return (Unusable("unknown_event"),)
-    found: list[Arrival] = []
-    for arrival in _of_entries(read["entry"], phone_number_id):
-        found.append(arrival)
-        if len(found) > UPDATES_MAX:
-            return (Unusable("too_many_events"),)
-    return tuple(found) or (Unusable("no_events"),)
+    found = tuple(islice(_of_entries(read["entry"], phone_number_id), UPDATES_MAX + 1))
+    if len(found) > UPDATES_MAX:
+        return (Unusable("too_many_events"),)
+    return found or (Unusable("no_events"),)
 
 
 def _of_entries(entries: object, phone_number_id: str) -> Iterator[Arrival]:
@@ -99,7 +102,7 @@ def _of_value(value: Thing, phone_number_id: str) -> Iterator[Arrival]:
     metadata = value.get("metadata")
     line = word_of(metadata.get("phone_number_id")) if isinstance(metadata, dict) else ""
     foreign = bool(phone_number_id and line) and line != phone_number_id
-    contacts = objects_of(value.get("contacts"))
+    contacts = Contacts(value.get("contacts"))
     for name in given:
         for thing in _objects(value[name]):
             if isinstance(thing, Unusable):
@@ -135,11 +138,12 @@ def _status(event: Thing) -> Arrival:
 
 def _why_failed(event: Thing) -> str:
     """Return why the customer did not get what Meta had taken, as a word."""
-    kinds = (by_code(error.get("code")) for error in objects_of(event.get("errors")))
+    errors = objects_of(event.get("errors"))[:ERRORS_MAX]
+    kinds = (by_code(error.get("code")) for error in errors)
     return next((kind for kind in kinds if kind is not None), UNCLASSIFIED).word
 
 
-def _message(event: Thing, contacts: tuple[Thing, ...], *, echo: bool) -> Arrival:
+def _message(event: Thing, contacts: Contacts, *, echo: bool) -> Arrival:
     given = word_of(event.get("type"))
     if _changes_number(event):
         return Unusable("number_changed")

@@ -13,6 +13,7 @@ Sources: Evolution API 2.3.6 and 2.3.7 (`channel.service.ts`, `whatsapp.baileys.
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from relevo.http.evolution_fields import (
     Content,
@@ -65,12 +66,9 @@ def arrivals(body: bytes, instance: str) -> tuple[Arrival, ...]:
     events = read if isinstance(read, list) else [read]
     if not events:
         return (Unusable("no_events"),)
-    found: list[Arrival] = []
-    for event in events[: EVENTS_MAX + 1]:
-        found += _event(event, instance)
-        if len(found) > EVENTS_MAX:
-            return (Unusable("too_many_events"),)
-    return tuple(found)
+    each = (arrival for event in events for arrival in _event(event, instance))
+    found = tuple(islice(each, EVENTS_MAX + 1))
+    return found if len(found) <= EVENTS_MAX else (Unusable("too_many_events"),)
 
 
 def _event(event: object, instance: str) -> Iterator[Arrival]:

@@ -14,6 +14,10 @@ from relevo.messages import Address
 FIELDS_MAX = 1000
 """Twilio sends some thirty; a form of more is none of its."""
 
+FORM_BYTES_MAX = 128 * 1024
+"""The longest text of WhatsApp, with four escaped bytes a character, has half of it. A form is read
+before it is known who sent it, so this is what a stranger can cost."""
+
 BSUID = "bsuid"
 PREFIX = "whatsapp:"
 
@@ -25,7 +29,9 @@ Form = Mapping[str, list[str]]
 
 
 def form_of(body: bytes) -> Form | None:
-    """Read a form, application/x-www-form-urlencoded; None if it is none."""
+    """Read a form, application/x-www-form-urlencoded; None if it is none, or none of Twilio's."""
+    if len(body) > FORM_BYTES_MAX:
+        return None
     try:
         pairs = parse_qsl(
             body.decode("utf-8", "surrogateescape"),
@@ -57,7 +63,8 @@ def bare_address(value: str) -> Address | None:
     # A plus that was not escaped comes as a space.
     word = id_of(value.strip())
     if phone := _PHONE.fullmatch(word):
-        return Address(PHONE, f"+{phone[1]}")  # always international, so nobody has to guess
+        # International, so nobody has to guess; but for a nought, with which no country begins.
+        return Address(PHONE, phone[1] if phone[1].startswith("0") else f"+{phone[1]}")
     return Address(BSUID, word) if _BSUID.fullmatch(word) else None
 
 
