@@ -15,6 +15,8 @@ In a conftest:
 
 import asyncio
 import itertools
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,11 +33,23 @@ from relevo.store.migrate import migrate
 TEMPLATE = "relevo_template"
 APP_ROLE = "relevo"
 
+CARELESS = """\
+fsync = off
+full_page_writes = off
+synchronous_commit = off
+"""
+"""What outlives the machine is no test's subject, and a database of its own is mostly syncs."""
+
 
 class Cluster:
-    """A server that belongs to no event loop; its databases may be used from any."""
+    """A server that belongs to no event loop; its databases may be used from any.
 
-    def __init__(self, folder: Path) -> None:
+    Only `durable` does it wait for the disk, as Relevo's own server does.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self._durable = durable
+        self._cluster = folder / "postgres" / "cluster"
         self._server = EmbeddedServer(folder, SystemClock())
         self._numbers = itertools.count(1)
         self._urls: DatabaseUrls | None = None
@@ -73,11 +87,19 @@ class Cluster:
     async def _start(self) -> None:
         self._urls = await self._server.start(watch=False)
         try:
+            if not self._durable:
+                self._be_careless()
             await self._execute(f"CREATE DATABASE {TEMPLATE}")
             await migrate(self._named(TEMPLATE).owner_url, APP_ROLE)
         except BaseException:
             await self._server.stop()
             raise
+
+    def _be_careless(self) -> None:
+        # The file of ALTER SYSTEM, which comes after Relevo's own; the superuser may not log in.
+        (self._cluster / "postgresql.auto.conf").write_text(CARELESS)
+        pid = (self._cluster / "postmaster.pid").read_text().split("\n", 1)[0]
+        os.kill(int(pid), signal.SIGHUP)
 
     @asynccontextmanager
     async def _database(self, source: str) -> AsyncIterator[DatabaseUrls]:
