@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from relevo.messages import Author, Fate, Message, Untold
-from relevo.people import unread
+from relevo.messages import Fate, Message, Untold
+from relevo.people import colleagues, unread
 from relevo.states import Gathering, Idle, State
 from relevo.turns import (
     Conversation,
@@ -152,7 +152,8 @@ def _returned(
 
 
 def _moved(marks: Marks, untold: tuple[Message, ...], answered_at: datetime | None) -> Marks:
-    agents = [m.event_at for m in untold if m.author is Author.AGENT and m.timed]
+    # What a person wants to be said has been once it leaves; it may never do.
+    agents = [m.written_at for m in colleagues(untold) if m.untold is not Untold.DUE]
     return replace(
         marks,
         last_agent_at=later(marks.last_agent_at, max(agents, default=None)),

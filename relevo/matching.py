@@ -39,6 +39,10 @@ class Matched:
     by_content: int
 
 
+OUR_SOURCES = frozenset({Source.TURN, Source.SCHEDULE, Source.API})
+"""What has such a source has left, if at all, through us."""
+
+
 def match_history(items: tuple[HistoryItem, ...], rows: tuple[Message, ...]) -> Matched:
     """Match history items with our rows of the same window."""
     rows = tuple(row for row in rows if row.untold is not Untold.DUE)  # nobody has said those yet
@@ -153,7 +157,7 @@ def _may_be_same(item: HistoryItem | Message, row: Message) -> bool:
         return False
     if (item.author is Author.CUSTOMER) != row.inbound:
         return False
-    ours = row.author is Author.ASSISTANT or row.source in {Source.TURN, Source.SCHEDULE}
+    ours = row.author is Author.ASSISTANT or row.source in OUR_SOURCES
     apart_max = OUR_SENDS_WITHIN if ours else SAME_MOMENT
     return abs(item.event_at - row.event_at) <= apart_max
 

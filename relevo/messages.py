@@ -120,6 +120,16 @@ class Message:
         return (self.event_at, self.id)
 
     @property
+    def arrival(self) -> tuple[datetime, int]:
+        """Return the sort key of what came when, whatever its time says."""
+        return (self.received_at, self.id)
+
+    @property
+    def written_at(self) -> datetime:
+        """Return when it was written: what goes out through us was when it was asked for."""
+        return self.received_at if self.source is Source.API else self.event_at
+
+    @property
     def inbound(self) -> bool:
         """Tell the customer's side from the business's."""
         return self.author is Author.CUSTOMER

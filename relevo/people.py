@@ -32,10 +32,14 @@ def wanting_answer(untold: tuple[Message, ...]) -> tuple[Message, ...]:
     return tuple(m for m in untold if m.untold in waits)
 
 
-def colleague(untold: tuple[Message, ...]) -> Message | None:
-    """Return the newest message of a human agent among these, if its time is known."""
-    agents = [m for m in untold if m.author is Author.AGENT and m.timed]
-    return max(agents, key=lambda m: m.order) if agents else None
+def colleagues(untold: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return what human agents among these have written, as far as its time is known.
+
+    What a person asks us to say counts from then on: nobody talks over it while it waits to leave.
+    What was scheduled was written before its time, so it answers nobody, whoever wrote it.
+    """
+    agents = (m for m in untold if m.author is Author.AGENT and m.timed)
+    return tuple(m for m in agents if m.source is not Source.SCHEDULE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +68,25 @@ def split(
     """Split customer messages by what followed them: a colleague's message, or a hold (rule 9).
 
     Untold colleagues' messages are known whole; told ones only by their mark, which is a time, so
-    one at the very same instant does not count as later. Whoever asks for an answer wants one
-    although somebody has written, or held the chat, before: messages are judged as of the request.
+    one at the very same instant does not count as later. Who writes through us has read all that
+    had come by then, whatever its time says. Whoever asks for an answer wants one although
+    somebody has written, or held the chat, before: messages are judged as of the request.
     """
-    mark, seen = conversation.marks.last_agent_at, colleague(untold)
+    mark, seen = conversation.marks.last_agent_at, colleagues(untold)
     hold_end = hold_ends_at(rules, conversation, untold)
     requests = tuple(m for m in messages if m.author is Author.SYSTEM)
     if requests:
         mark = None  # told before, so written before
         seen = _after_requests(untold, requests)
+    newest = max(((m.written_at, m.id) for m in seen), default=None)
+    read = max((m.arrival for m in seen if m.source is Source.API), default=None)
     followed, held, unanswered = [], [], []
     for m in messages:
         if m.author is Author.SYSTEM:
             continue
         received_at = max(each.received_at for each in (m, *requests))
-        answered = seen is not None and m.order < seen.order
+        answered = newest is not None and m.order < newest
+        answered |= read is not None and m.arrival < read
         if answered or (mark is not None and m.event_at < mark):
             followed.append(m)
         elif hold_end is not None and received_at < hold_end:
@@ -91,15 +99,17 @@ def split(
     )
 
 
-def _after_requests(untold: tuple[Message, ...], requests: tuple[Message, ...]) -> Message | None:
-    """Return a colleague's newest message that came after a person's request, if one did.
+def _after_requests(
+    untold: tuple[Message, ...], requests: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    """Return colleagues' messages that came after a person's newest request.
 
-    A request has our clock, and a provider's may run ahead: what a webhook had brought by then was
-    written before it, whatever its time.
+    A request has our clock, and a provider's may run ahead: what a webhook had brought by then, or
+    we had been asked to say, was written before it, whatever its time.
     """
     newest = max(requests, key=lambda m: m.id)
-    after = (m for m in untold if m.order > newest.order)
-    return colleague(tuple(m for m in after if m.id > newest.id or m.source is not Source.WEBHOOK))
+    after = (m for m in colleagues(untold) if m.order > newest.order)
+    return tuple(m for m in after if m.id > newest.id or m.source is Source.HISTORY)
 
 
 def hold_ends_at(
@@ -107,7 +117,7 @@ def hold_ends_at(
 ) -> datetime | None:
     """Return until when what was received is held, because a person said so or has just written."""
     ends = [conversation.hold_until]
-    seen = colleague(untold)
+    seen = max(colleagues(untold), key=lambda m: (m.written_at, m.id), default=None)
     written = min(seen.event_at, seen.received_at) if seen is not None else None
     agents = [conversation.marks.last_agent_at, written]
     wrote_at = max((at for at in agents if at is not None), default=None)

@@ -31,7 +31,7 @@ def happened(
         found.append(facts.Looking(now))
     if writes.turn is not None and writes.turn.stage is Stage.ENDED:
         dead = any(p.state is PartState.DEAD for p in writes.parts)
-        late = any(p.reason == "window_closed" for p in writes.parts)
+        late = any(p.reason in {"window_closed", "too_late"} for p in writes.parts)
         found.append(facts.Ended(now, given_up=dead, late=late))
     return found
 

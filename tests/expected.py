@@ -37,10 +37,18 @@ class Known:
     """unread, failed, context, held, asked, due; None: told, or never to be."""
     fate: Fate | None = None
     accepted: bool = False
+    through_us: bool = False
+    """A person wrote it through us, for then and there."""
+    answers: bool = True
+    """Rule 9 counts it, if an agent's: it was not written before its time, and has not failed."""
 
     @property
     def event_at(self) -> datetime:
         return self.said.event_at
+
+    @property
+    def written_at(self) -> datetime:
+        return self.received_at if self.through_us else self.said.event_at
 
     @property
     def asks(self) -> bool:
@@ -108,11 +116,12 @@ class Messages:
         in_turn = self.open.own if self.open is not None else []
         return sorted((k for k in found if k not in in_turn), key=lambda k: k.event_at)
 
-    def _keep(self, author: Author, text: str, at: datetime, waits: str) -> None:
+    def _keep(self, author: Author, text: str, at: datetime, waits: str) -> Known:
         """Keep a message of our own making."""
         number = -len(self.known) - 1
         said = Said(number, author, at, text)
-        self.known[number] = Known(said, at, by_webhook=False, waits=waits)
+        kept = self.known[number] = Known(said, at, by_webhook=False, waits=waits)
+        return kept
 
     def _judge_lateness(self, k: Known) -> None:
         late = (k.received_at - k.event_at).total_seconds() > self.rules.late_answer_seconds

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relevo.events import SendFailure
-from relevo.messages import Author
+from relevo.messages import Author, Source
 from relevo.turns import RecallStatus
 
 
@@ -53,10 +53,12 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A person wants this said, to nobody's question."""
+    """This is to be said; what has the source `schedule` was written before its time."""
 
     at: datetime
     text: str
+    author: Author
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,20 @@ sends = st.lists(
 
 deeds = st.one_of(
     st.builds(Deed, st.just(Wish.HOLD), st.sampled_from((5, 45, 200, None))),
-    st.builds(Deed, st.sampled_from((Wish.GIVE_BACK, Wish.ANSWER, Wish.ANSWER, Wish.SAY))),
+    st.builds(
+        Deed,
+        st.sampled_from(
+            (
+                Wish.GIVE_BACK,
+                Wish.ANSWER,
+                Wish.ANSWER,
+                Wish.WRITE,
+                Wish.WRITE,
+                Wish.WRITE_AHEAD,
+                Wish.SAY,
+            )
+        ),
+    ),
 )
 
 times = st.sampled_from([n * 7.25 for n in range(120)])

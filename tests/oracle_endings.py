@@ -99,7 +99,7 @@ class Endings(People):
         """What never left is told to nobody. No mark moves (rule 0)."""
         errand.outcome, self.errand = outcome, None
         if outcome is not Outcome.SENT:
-            errand.message.waits = None
+            errand.message.waits, errand.message.answers = None, False
 
     def _is_apology(self, errand: Errand) -> bool:
         return errand.message.said.body == self.rules.fallback_text
@@ -112,10 +112,10 @@ class Endings(People):
         self._end_errand(errand, Outcome.HELD if parted.held else Outcome.ANSWERED_BY_HUMAN)
 
     def _too_late(self, at: datetime) -> None:
-        """An apology is stale when an answer would be."""
+        """What is to be said is stale when an answer would be; an apology also while it waits."""
         errand = self.errand
         late = timedelta(seconds=self.rules.late_answer_seconds)
-        if errand is None or not self._is_apology(errand) or at < errand.message.received_at + late:
+        if errand is None or at < errand.message.received_at + late:
             raise WrongError("nothing was too late to be sent")
         self._end_errand(errand, Outcome.REFUSED)
 

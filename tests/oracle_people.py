@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from relevo.messages import Author, Fate
+from relevo.messages import Author, Fate, Source
 from tests.expected import Known, Messages, later
 from tests.facts import GivenBack, Held, Queued, Requested
 
@@ -39,7 +39,8 @@ class People(Messages):
         self._keep(Author.SYSTEM, "answer", fact.at, "asked")
 
     def _queued(self, fact: Queued) -> None:
-        self._keep(Author.AUTOMATION, fact.text, fact.at, "due")
+        kept = self._keep(fact.author, fact.text, fact.at, "due")
+        kept.answers = kept.through_us = fact.source is Source.API
 
     def _wanting(self) -> list[Known]:
         """Return what a turn that opened now would be about, but for what a failed one left."""
@@ -50,19 +51,22 @@ class People(Messages):
     def _parted(self, messages: Iterable[Known]) -> Parted:
         """Rule 9: a colleague's message, however known, answers what is earlier; else holds count.
 
-        What a person wants to have answered counts as received when it was wanted, and a
-        colleague's message before that answers nothing.
+        Who writes through us answers whatever had come by then. What a person wants to have
+        answered counts as received when it was wanted, and a colleague's message before that
+        answers nothing.
         """
         messages = list(messages)
         requests = [k for k in messages if k.asks]
-        answered_to = later(*(k.event_at for k in self._after(requests)))
+        agents = self._after(requests)
+        answered_to = later(*(k.written_at for k in agents))
         held_to = self._held_to()
         parted = Parted()
         for k in messages:
             received_at = max(m.received_at for m in (k, *requests))
             if k.asks:
                 continue
-            if answered_to is not None and k.event_at < answered_to:
+            read = any(a.through_us and self._came_before(k, a) for a in agents)
+            if read or (answered_to is not None and k.event_at < answered_to):
                 parted.followed.append(k)
             elif held_to is not None and received_at < held_to:
                 parted.held.append(k)
@@ -84,16 +88,22 @@ class People(Messages):
             k
             for k in self._agents()
             if k.event_at > newest.event_at
-            and (not k.by_webhook or came.index(k) > came.index(newest))
+            and (not (k.by_webhook or k.through_us) or came.index(k) > came.index(newest))
         ]
+
+    def _came_before(self, one: Known, other: Known) -> bool:
+        if one.received_at != other.received_at:
+            return one.received_at < other.received_at
+        came = list(self.known.values())
+        return came.index(one) < came.index(other)
 
     def _agents(self) -> list[Known]:
         known = self.known.values()
-        return [k for k in known if k.said.author is Author.AGENT and k.said.timed]
+        return [k for k in known if k.said.author is Author.AGENT and k.said.timed and k.answers]
 
     def _held_to(self) -> datetime | None:
         """Rule 10: by a person's word, or for a while after a colleague's message."""
-        wrote_at = later(*(k.event_at for k in self._agents()))
+        wrote_at = later(*(k.written_at for k in self._agents()))
         if wrote_at is None or not self.rules.human_hold_seconds:
             return self.hold_until
         silent_to = wrote_at + timedelta(seconds=self.rules.human_hold_seconds)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from relevo.events import AnswerFailure, SendFailure
-from relevo.messages import Author
+from relevo.messages import Author, Source
 from relevo.turns import RecallStatus, Rules
 
 
@@ -59,7 +59,12 @@ class Wish(Enum):
     HOLD = auto()
     GIVE_BACK = auto()
     ANSWER = auto()
+    WRITE = auto()
+    """Say something now, as a colleague."""
+    WRITE_AHEAD = auto()
+    """Have said now what a colleague wrote before."""
     SAY = auto()
+    """Have an automation say something now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,16 @@ class Deed:
 
     wish: Wish
     hold_seconds: float | None = None
+
+    @property
+    def author(self) -> Author:
+        """Who says it."""
+        return Author.AUTOMATION if self.wish is Wish.SAY else Author.AGENT
+
+    @property
+    def source(self) -> Source:
+        """How it comes to be said."""
+        return Source.API if self.wish is Wish.WRITE else Source.SCHEDULE
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from relevo.events import (
     SendFailure,
     TimerFired,
 )
-from relevo.messages import Address, Author, HistoryItem, InboundMessage
+from relevo.messages import Address, Author, HistoryItem, InboundMessage, Source
 from relevo.states import State, Step
 from relevo.transitions import TRANSITIONS
 from relevo.turns import Conversation, Marks, RecallStatus, Rules, Turn
@@ -251,8 +251,14 @@ class Script:
         people.ask(self.book, self.key, self.now)
         return self.look()
 
-    def queue(self, text: str) -> Self:
-        people.queue(self.book, self.key, text, self.now)
+    def queue(self, text: str, author: Author = Author.AUTOMATION) -> Self:
+        """Have something said whose time has come."""
+        people.queue(self.book, self.key, text, self.now, author)
+        return self.look()
+
+    def says(self, text: str, author: Author = Author.AGENT) -> Self:
+        """A person, or an automation, writes through us, now."""
+        people.queue(self.book, self.key, text, self.now, author, Source.API)
         return self.look()
 
     # What must have come of it.

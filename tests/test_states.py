@@ -2,7 +2,7 @@
 
 from relevo.effects import Ask, EnsureConversation, Recall, Send, WakeAt
 from relevo.messages import Author
-from relevo.people import burst, colleague, split, unread
+from relevo.people import burst, colleagues, split, unread
 from relevo.states import current_part, own_messages
 from relevo.turns import Marks, Rules
 from tests.script import Script, at
@@ -43,10 +43,9 @@ def test_the_messages_of_a_colleague_count_only_with_a_time() -> None:
     story.agent("dos")
     rows = story.book.rows(story.key).untold
     assert [m.body for m in unread(rows)] == ["uno"]
-    seen = colleague(rows)
-    assert seen is not None
+    [seen] = colleagues(rows)
     assert (seen.body, seen.author, seen.inbound) == ("dos", Author.AGENT, False)
-    assert colleague(unread(rows)) is None
+    assert colleagues(unread(rows)) == ()
 
 
 def test_at_one_instant_the_order_of_arrival_decides_and_a_mark_does_not() -> None:

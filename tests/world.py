@@ -153,10 +153,10 @@ class World:
             case Wish.ANSWER if met:
                 self.facts.append(facts.Requested(self.now))
                 people.ask(self.book, self.key, self.now)
-            case Wish.SAY if met:
-                queued = facts.Queued(self.now, f"errand {len(self.facts)}")
-                self.facts.append(queued)
-                people.queue(self.book, self.key, queued.text, self.now)
+            case Wish.WRITE | Wish.WRITE_AHEAD | Wish.SAY if met:
+                text, says = f"errand {len(self.facts)}", (deed.author, deed.source)
+                self.facts.append(facts.Queued(self.now, text, *says))
+                people.queue(self.book, self.key, text, self.now, *says)
 
     def _slip(self, number: int) -> None:
         """Something is delivered between a step and its commit."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from relevo.messages import Author, ConversationKey, Untold
+from relevo.messages import Author, ConversationKey, Source, Untold
 from tests.fakes.book import Book
 
 
@@ -29,7 +29,14 @@ def ask(book: Book, key: ConversationKey, now: datetime) -> int:
     return book.put_waiting(key, (Author.SYSTEM, "answer", Untold.ASKED), now)
 
 
-def queue(book: Book, key: ConversationKey, text: str, now: datetime) -> int:
-    """Have something said that answers nobody."""
+def queue(
+    book: Book,
+    key: ConversationKey,
+    text: str,
+    now: datetime,
+    author: Author = Author.AUTOMATION,
+    source: Source = Source.SCHEDULE,
+) -> int:
+    """Have something said at its time, or now (source api): by an automation, or a person."""
     book.thread(key).raise_version()
-    return book.put_waiting(key, (Author.AUTOMATION, text, Untold.DUE), now)
+    return book.put_waiting(key, (author, text, Untold.DUE), now, source)

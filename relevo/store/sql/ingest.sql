@@ -152,7 +152,7 @@ WITH item AS (
         JOIN item USING (ordinal)
         JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
         JOIN outbox AS o ON o.business_id = m.business_id AND o.message_id = m.id
-    WHERE item.author <> 'customer' AND m.source IN ('turn', 'schedule') AND m.status = ''
+    WHERE item.author <> 'customer' AND m.source IN ('turn', 'schedule', 'api') AND m.status = ''
         AND o.state IN ('pending', 'sending', 'unknown')
 ), forbidding AS (
     -- Whatever can forbid a reply raises the version, in the order in which commits lock. So does
@@ -263,7 +263,7 @@ WITH told AS (
         FROM news
             JOIN message AS m ON m.business_id = news.business_id AND m.id = news.message_id
             JOIN outbox AS o ON o.business_id = m.business_id AND o.message_id = m.id
-        WHERE news.status <> 'failed' AND m.source IN ('turn', 'schedule') AND m.status = ''
+        WHERE news.status <> 'failed' AND m.source IN ('turn', 'schedule', 'api') AND m.status = ''
             AND o.state IN ('pending', 'sending', 'unknown'))
     ORDER BY c.business_id, c.id
     FOR NO KEY UPDATE
