@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relevo.answering import WINDOW, correlation_id
+from relevo.context import holding
 from relevo.ending import Ending, end, later
 from relevo.messages import Source, Untold, correlation_key
 from relevo.people import due
@@ -77,10 +78,13 @@ def begin(state: Idle | Gathering, now: datetime) -> Decision:
 def _refuse(state: Idle | Gathering, turn: Turn, part: Part, now: datetime) -> Decision:
     """End it unsaid: what was to be said then is not said now, and the AI is not told of it."""
     dead = replace(part, state=PartState.DEAD, reason=TOO_LATE)
+    untold = tuple(m for m in state.untold if m.id != part.message_id)
+    writes = Writes(state.conversation, told=(part.message_id,))
+    untold, writes = holding(state.rules, untold, (), writes)
     ending = Ending(
         rules=state.rules,
         conversation=state.conversation,
-        untold=tuple(m for m in state.untold if m.id != part.message_id),
+        untold=untold,
         turn=turn,
         own=(),
         outcome=Outcome.REFUSED,
@@ -88,4 +92,4 @@ def _refuse(state: Idle | Gathering, turn: Turn, part: Part, now: datetime) -> D
         reason=TOO_LATE,
         parts=(dead,),
     )
-    return end(ending, Writes(state.conversation, told=(part.message_id,)))
+    return end(ending, writes)

@@ -108,8 +108,12 @@ def _after_requests(
     we had been asked to say, was written before it, whatever its time.
     """
     newest = max(requests, key=lambda m: m.id)
-    after = (m for m in colleagues(untold) if m.order > newest.order)
-    return tuple(m for m in after if m.id > newest.id or m.source is Source.HISTORY)
+    return tuple(
+        m
+        for m in colleagues(untold)
+        if (m.id > newest.id or m.source is Source.HISTORY)
+        and (m.order > newest.order or m.source is Source.API)
+    )
 
 
 def hold_ends_at(

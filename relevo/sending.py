@@ -300,9 +300,10 @@ def _with_history(
 
 
 def _never_said(state: Sending, writes: Writes) -> tuple[Sending, Writes]:
-    """What never left is nothing that the AI should be told of."""
+    """What never left is nothing that the AI should be told of, and has answered nobody."""
     ids = tuple(p.message_id for p in state.parts)
     untold = tuple(m for m in state.untold if m.id not in ids)
+    untold, writes = holding(state.rules, untold, (), writes)
     return replace(state, untold=untold), replace(writes, told=(*writes.told, *ids))
 
 

@@ -100,6 +100,7 @@ class Endings(People):
         errand.outcome, self.errand = outcome, None
         if outcome is not Outcome.SENT:
             errand.message.waits, errand.message.answers = None, False
+            self._hold_what_came()  # what it answered nobody has answered
 
     def _is_apology(self, errand: Errand) -> bool:
         return errand.message.said.body == self.rules.fallback_text

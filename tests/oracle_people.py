@@ -87,7 +87,7 @@ class People(Messages):
         return [
             k
             for k in self._agents()
-            if k.event_at > newest.event_at
+            if (k.through_us or k.event_at > newest.event_at)
             and (not (k.by_webhook or k.through_us) or came.index(k) > came.index(newest))
         ]
 

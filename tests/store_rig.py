@@ -48,7 +48,7 @@ class Desk:
         self.woken: list[ConversationKey] = []
         self.operations: list[tuple[str, int]] = []
         self.early: dict[str, int] = {}
-        means = Means(pools, self.tasks, clock, self)
+        means = self.means = Means(pools, self.tasks, clock, self)
         self.inbox = Inbox(
             means,
             regions={BUSINESS: "SV", "bakery": "SV"},

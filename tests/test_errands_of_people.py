@@ -3,7 +3,7 @@
 import pytest
 
 from relevo.effects import Send
-from relevo.events import SendFailure
+from relevo.events import SendAccepted, SendFailure
 from relevo.messages import Author
 from relevo.states import Answering, Gathering, Idle, Recalling, Sending
 from relevo.turns import Rules
@@ -150,6 +150,15 @@ def test_it_makes_an_answer_needless_that_was_asked_for_before() -> None:
     story.expect(state=Idle, outcome="answered_by_human")
 
 
+def test_it_does_so_although_the_providers_clock_dates_it_before_that() -> None:
+    story = Script().hold("23:59:59")
+    story.customer("Hola")
+    story.clock("10:00:10").ask().clock("10:00:12").says("Ya le atiendo yo").woken()
+    effect = story.wanted(Send)
+    story.does(SendAccepted(effect.part.message_id, effect.part.attempt, at("10:00:08")))
+    story.expect(state=Gathering).woken().expect(state=Idle, fates={"Hola": "answered_by_human"})
+
+
 def test_what_an_automation_says_through_us_answers_nobody() -> None:
     story = asked().says("Estamos de vacaciones", Author.AUTOMATION).expect(state=Answering)
     story.answers("Hola!").accepted().woken().expect(sends="Estamos de vacaciones")
@@ -200,3 +209,21 @@ def test_what_was_to_be_said_long_ago_is_not_said_and_told_to_nobody() -> None:
     story.expect(
         state=Idle, outcome="refused", reason="too_late", parts=["dead"], untold={"Hola": "context"}
     )
+
+
+def answered_by_what_may_not_leave() -> Script:
+    """A colleague has answered through us, and somebody has taken the chat right after."""
+    story = Script()
+    story.customer("Hola")
+    story.clock("10:00:05").says("Buenas").hold("23:59:59")
+    return story.expect(state=Gathering, untold={"Hola": "unread", "Buenas": "due"})
+
+
+def test_what_it_would_have_answered_is_held_by_whoever_has_the_chat() -> None:
+    story = answered_by_what_may_not_leave().woken().refused(SendFailure.REJECTED)
+    story.expect(state=Idle, fates={"Hola": "held"}, untold={"Hola": "held"})
+
+
+def test_and_so_it_is_if_nobody_was_there_to_send_it_in_time() -> None:
+    story = answered_by_what_may_not_leave().clock("10:31:00").woken()
+    story.expect(state=Idle, reason="too_late", fates={"Hola": "held"}, untold={"Hola": "held"})

@@ -33,11 +33,13 @@ ROLE_OF_FILE = {
     "letters": "relevo_app",
     "load": "relevo_app",
     "outbound": "relevo_app",
+    "outgoing": "relevo_app",
     "quarantine": "relevo_app",
     "setup": "relevo_app",
     "sweep": "relevo_sweep",
 }
 ROLE_OF_STATEMENT = {
+    ("outgoing", "first_due"): "relevo_sweep",
     ("setup", "fitness"): LOGIN,
     ("setup", "ping"): "relevo_ingest",
     ("sweep", "addresses_of"): "relevo_ingest",
@@ -114,6 +116,17 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("outbound", "raise_version"): (BUSINESS, 5),
     ("outbound", "reached_at"): (BUSINESS, 5),
     ("outbound", "put_waiting"): (BUSINESS, WAITING),
+    ("outgoing", "waiting"): (BUSINESS, 5),
+    ("outgoing", "cancel"): (BUSINESS, 5, NOON),
+    ("outgoing", "ids_of"): (BUSINESS, 5, 2**63 - 1, 50),
+    ("outgoing", "outgoing"): (BUSINESS, IDS),
+    ("outgoing", "first_due"): ([BUSINESS],),
+    ("outgoing", "due"): (BUSINESS, NOON, 100),
+    ("outgoing", "take"): (BUSINESS, IDS),
+    ("outgoing", "queued"): (BUSINESS, IDS, IDS),
+    ("outgoing", "refused"): (BUSINESS, IDS, ["too_late"] * 3, NOON),
+    ("outgoing", "raise_versions"): (BUSINESS, IDS),
+    ("outgoing", "queued_of"): (BUSINESS,),
     ("quarantine", "body"): (BUSINESS, 5),
     ("quarantine", "mark_replayed"): (BUSINESS, 5, NOON),
     ("sweep", "unread_since"): (NOON - timedelta(minutes=10),),
@@ -123,6 +136,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
 }
 WHOLE_TABLES = {
     ("load", "reserve"),
+    ("outgoing", "ask"),
     ("sweep", "unread_all"),
     ("sweep", "incarnate"),
     ("sweep", "hold_incarnation"),
@@ -154,8 +168,8 @@ def test_every_file_of_sql_has_a_role() -> None:
 
 def test_every_statement_of_the_daily_work_is_explained() -> None:
     daily = (
-        *("holding", "ingest", "inspect", "journal", "letters", "load", "outbound", "quarantine"),
-        "sweep",
+        *("holding", "ingest", "inspect", "journal", "letters", "load", "outbound", "outgoing"),
+        *("quarantine", "sweep"),
     )
     assert {(file, name) for file in daily for name in statements(file)} == (
         LOOKED_UP.keys() | WHOLE_TABLES
@@ -251,4 +265,8 @@ SELECT '{BUSINESS}', id, id + {CUSTOMERS}, 1, 'accepted', 'relevo-' || id, now()
 FROM message WHERE id <= {CUSTOMERS};
 INSERT INTO dead_letter SELECT '{BUSINESS}', id, conversation_id, 'answering', 'timeout', now(),
     now(), 'superseded' FROM turn;
+INSERT INTO outgoing (business_id, conversation_id, author, body, due_at, state, message_id,
+    created_at)
+SELECT '{BUSINESS}', conversation_id, 'agent', 'Hola', now(), 'queued', id, now()
+FROM message WHERE id <= {CUSTOMERS};
 """

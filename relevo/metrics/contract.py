@@ -40,6 +40,7 @@ QUARANTINE_REASONS = (
     OTHER,
 )
 EARLY_STATUS_OUTCOMES = ("settled", "forgotten", "dropped", OTHER)
+SCHEDULED_OUTCOMES = ("queued", "too_late", "nowhere", OTHER)
 FAILED_REASONS = (
     *("window_closed", "undeliverable", "spam_limit", "marketing_limit", "not_allowed"),
     *("bsuid_not_taken", "bad_request", "pair_rate", "line_rate", "account_rate", "unauthorized"),
@@ -52,7 +53,7 @@ FETCH_OUTCOMES = (
 )
 LIFECYCLE_EVENTS = ("activated", "passivated", "restarted", "set_aside")
 COMMIT_RESULTS = ("committed", "lost")
-STORE_OPERATIONS = ("ingest", "load", "commit", "window", "sweep", OTHER)
+STORE_OPERATIONS = ("ingest", "load", "commit", "window", "sweep", "schedule", OTHER)
 POOL_STATES = ("in_use", "idle")
 ASSISTANT_OUTCOMES = ("ok", "silent", *AnswerFailure, "cancelled", OTHER)
 RECONCILIATION_RESULTS = ("ok", "silent", *Finding, *AnswerFailure, "cancelled", OTHER)
@@ -144,6 +145,9 @@ CONTRACT: tuple[Row, ...] = (
     _counter("early_statuses_total",
         "Statuses that came before their message, one for each id, by what became of them.",
         outcome=EARLY_STATUS_OUTCOMES),
+    _counter("scheduled_sends_total",
+        "Sends whose time has come: queued to be sent, or refused by that reason.",
+        outcome=SCHEDULED_OUTCOMES),
     _counter("messages_failed_total",
         "Messages that a provider took and then did not deliver, by why; counted at each telling.",
         reason=FAILED_REASONS),

@@ -213,6 +213,10 @@ class MeteringProbe:
         """Count statuses that came before their message."""
         self._instruments.early_statuses[outcome].inc(rows)
 
+    def scheduled(self, outcome: str, sends: int) -> None:
+        """Count sends whose time has come."""
+        self._instruments.scheduled_sends[outcome].inc(sends)
+
     def quarantined(self, reason: str) -> None:
         """Count a body, or a part of one, that was kept raw."""
         self._instruments.quarantined[reason].inc()

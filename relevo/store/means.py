@@ -19,7 +19,7 @@ class StoreProbe(Protocol):
         """An operation has ended, well or badly; `rows` is for how many it was done together.
 
         Operations: `ingest` (deliveries), `load` (conversations), `commit` (steps of different
-        customers), `window` and `sweep` (one each).
+        customers), `window`, `sweep` and `schedule` (one each).
         """
 
 

@@ -23,15 +23,17 @@ LIMIT 1;
 -- JSON array of rows; the conversations have been locked by whoever runs it.
 WITH news AS (
     SELECT coalesce(t.id, nextval('message_id')) AS id, t.conversation_id, t.channel_id,
-        t.address_kind, t.address_value, t.author, t.kind, t.body, t.source, t.state, t.at
+        t.address_kind, t.address_value, t.author, coalesce(t.author_name, '') AS author_name,
+        t.kind, t.body, t.source, t.state, t.at
     FROM jsonb_to_recordset($2::jsonb) AS t (id bigint, conversation_id bigint, channel_id text,
-        address_kind text, address_value text, author text, kind text, body text, source text,
-        state text, at timestamptz)
+        address_kind text, address_value text, author text, author_name text, kind text, body text,
+        source text, state text, at timestamptz)
 ), message AS (
     INSERT INTO message (business_id, id, conversation_id, channel_id, address_kind, address_value,
-        author, kind, body, source, event_at, received_at)
+        author, author_name, kind, body, source, event_at, received_at)
     SELECT $1::text, news.id, news.conversation_id, news.channel_id, news.address_kind,
-        news.address_value, news.author, news.kind, news.body, news.source, news.at, news.at
+        news.address_value, news.author, news.author_name, news.kind, news.body, news.source,
+        news.at, news.at
     FROM news
 )
 INSERT INTO untold (business_id, conversation_id, message_id, state, received_at)

@@ -108,6 +108,7 @@ CREATE TABLE outgoing (
     body text NOT NULL,
     due_at timestamptz NOT NULL,
     state text NOT NULL CHECK (state IN ('scheduled', 'queued', 'cancelled', 'refused')),
+    reason text NOT NULL DEFAULT '',
     message_id bigint,
     created_by text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL,
@@ -116,8 +117,8 @@ CREATE TABLE outgoing (
     FOREIGN KEY (business_id, conversation_id) REFERENCES conversation (business_id, id),
     CONSTRAINT what_is_queued_is_a_message CHECK ((state = 'queued') = (message_id IS NOT NULL))
 );
-CREATE INDEX outgoing_due ON outgoing (due_at) WHERE state = 'scheduled';
-CREATE INDEX outgoing_of_conversation ON outgoing (business_id, conversation_id);
+CREATE INDEX outgoing_due ON outgoing (business_id, due_at, id) WHERE state = 'scheduled';
+CREATE INDEX outgoing_of_conversation ON outgoing (business_id, conversation_id, id);
 
 -- What a request with an Idempotency-Key was answered, in the transaction that did what it asked.
 CREATE TABLE idempotency (
