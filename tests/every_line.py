@@ -1,6 +1,6 @@
 """One line of every kind of channel, each of a business of its own. All secrets are made up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -13,22 +13,25 @@ from relevo.settings import Channel
 from tests.fakes.cloud_api import LINE
 from tests.fakes.evolution import INSTANCE
 from tests.fakes.twilio import ACCOUNT, SENDER
+from tests.house import SECRET, TOKEN
 
 KINDS: tuple[str, ...] = get_args(Channel.model_fields["kind"].annotation)
 
 PUBLIC_URL = "https://relevo.example.com/webhooks"
-SECRETS = {"TOKEN": "a-made-up-token", "SECRET": "a-made-up-webhook-secret"}
+SECRETS = {"WATI_TOKEN": TOKEN, "WATI_SECRET": SECRET}
+"""Named as in the house, which has a line at WATI of its own."""
+
 _NOWHERE = "http://127.0.0.1:9"
-_OF_A_PROVIDER = {"token_env": "TOKEN", "webhook_secret_env": "SECRET"}
+_OF_A_PROVIDER = {"token_env": "WATI_TOKEN", "webhook_secret_env": "WATI_SECRET"}
 _OWN: Mapping[str, Mapping[str, str]] = {
     "sandbox": {},
     "wati": _OF_A_PROVIDER,
     "manychat": _OF_A_PROVIDER,
     "360dialog": _OF_A_PROVIDER,
     "evolution": {**_OF_A_PROVIDER, "instance": INSTANCE},
-    "cloud_api": {**_OF_A_PROVIDER, "phone_number_id": LINE, "verify_token_env": "SECRET"},
+    "cloud_api": {**_OF_A_PROVIDER, "phone_number_id": LINE, "verify_token_env": "WATI_SECRET"},
     "twilio": {
-        "token_env": "TOKEN",
+        "token_env": "WATI_TOKEN",
         "account_sid": ACCOUNT,
         "sender": SENDER,
         "public_url": f"{PUBLIC_URL}/twilio",
@@ -36,13 +39,15 @@ _OWN: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def configuration(urls: Mapping[str, str], region: str = "IL", **settings: float) -> str:
+def configuration(
+    urls: Mapping[str, str], region: str = "IL", kinds: Iterable[str] = KINDS, **settings: float
+) -> str:
     """Return a line of each kind as TOML; see `named` for its id, and its business's.
 
     `urls` are where the providers are; a kind without one has a provider that is never called.
     """
     tables = []
-    for kind in KINDS:
+    for kind in kinds:
         business = {"id": named(kind), "region": region, **settings}
         channel = {"id": named(kind), "business": named(kind), "kind": kind, **_OWN[kind]}
         if kind != "sandbox":

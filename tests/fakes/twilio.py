@@ -172,9 +172,11 @@ class FakeTwilio:
     @staticmethod
     def signed(url: str, body: bytes, token: str = TOKEN) -> dict[str, str]:
         """Return the headers of a form that Twilio posts to this address."""
-        form = parse_qs(body.decode(), keep_blank_values=True)
+        bytes_too = "surrogateescape"
+        given = body.decode(errors=bytes_too)
+        form = parse_qs(given, keep_blank_values=True, errors=bytes_too)
         text = url + "".join(name + value for name in sorted(form) for value in sorted(form[name]))
-        digest = hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()
+        digest = hmac.new(token.encode(), text.encode(errors=bytes_too), hashlib.sha1).digest()
         return {
             "x-twilio-signature": base64.b64encode(digest).decode(),
             "content-type": "application/x-www-form-urlencoded",

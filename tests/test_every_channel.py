@@ -1,0 +1,113 @@
+"""The scenarios that every channel can express, on each of them, and whatever else may come."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fuzz.targets import kept
+from relevo.store.embedded import DatabaseUrls
+from tests.every_line import named
+from tests.every_provider import PHONE, Line, every_house
+from tests.store_rig import NOON
+from tests.storyteller import instant, scenario
+
+pytestmark = pytest.mark.postgres
+
+
+async def test_twenty_first_contacts_at_once_are_one_conversation_on_every_channel(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    story = scenario("10")
+    script, expected = story.content["burst"], story.content["expect"]
+    async with every_house(database, tmp_path, NOON, **story.settings) as (house, lines):
+        posts = [
+            line.posts(body)
+            for line in lines
+            for number in range(script["webhooks"])
+            for body in [line.says(f"mensaje {number}", phone=PHONE)]
+            for _ in range(script["each_delivered_times"])
+        ]
+        statuses = await asyncio.gather(*posts)
+        assert set(statuses) == {expected["http_status_of_every_delivery"]}
+        await house.advance(200)
+        for line in lines:
+            conversations = await line.rows("SELECT id FROM conversation WHERE business_id = $1")
+            said = await line.rows(
+                "SELECT conversation_id AS id FROM message"
+                " WHERE business_id = $1 AND author = 'customer'"
+            )
+            assert len(conversations) == expected["conversations"], line.kind
+            assert [row["id"] for row in said] == [conversations[0]["id"]] * expected["messages"]
+            [turn] = await line.told()
+            assert len(turn["messages"]) == expected["turns"][0]["message_count"]
+            assert turn["verdict"] == expected["turns"][0]["verdict"]
+            assert turn["replies"] == len(line.replies()) == expected["turns"][0]["replies"]
+
+
+async def test_one_person_is_one_thread_on_every_channel(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    story = scenario("11")
+    timeline, expected = story.content["timeline"], story.content["expect"]
+    begins = instant(timeline[0]["at"])
+    settings = {name: value for name, value in story.settings.items() if name != "region"}
+    async with every_house(database, tmp_path, begins, **settings) as (house, lines):
+        assert {*story.content["channels"]} <= {line.kind for line in lines}
+        for event in timeline:
+            await house.advance_to(instant(event["at"]))
+            if "assistant" in event:
+                assert [line.replies() for line in lines] == [[event["assistant"]]] * len(lines)
+                await happens(lines, event)
+            elif "webhook" in event:
+                house.ai.answers.extend(answers(timeline, event) * len(lines))
+                await happens(lines, event)
+            await house.quiet()
+        for line in lines:
+            await expect(line, expected)
+
+
+def answers(timeline: list[dict[str, Any]], event: dict[str, Any]) -> list[str]:
+    """Return what the AI says to an event: what the timeline says next, if that is a reply."""
+    after = timeline[timeline.index(event) + 1 :]
+    return [text for text in (each.get("assistant") for each in after[:1]) if text]
+
+
+async def happens(lines: tuple[Line, ...], event: dict[str, Any]) -> None:
+    for line in lines:
+        if "assistant" in event:
+            await line.echoes()
+        else:
+            given = event["from"]
+            second = given.get("second_address", False)
+            await line.hears(event["webhook"], phone=given.get("phone", ""), second=second)
+
+
+async def expect(line: Line, expected: dict[str, Any]) -> None:
+    known = await line.rows("SELECT canonical_key FROM conversation WHERE business_id = $1")
+    key = expected["canonical_key_before_lead"].format(business=line.business)
+    assert [row["canonical_key"] for row in known] == [key] * expected["conversations"], line.kind
+    turns = [
+        {"messages": [m["text"] for m in turn["messages"]], "replies": turn["replies"]}
+        for turn in await line.told()
+    ]
+    assert turns == expected["turns"], line.kind
+    thread = await line.rows(
+        "SELECT author FROM message WHERE business_id = $1 ORDER BY event_at, id"
+    )
+    assert [row["author"] for row in thread] == expected["thread"], line.kind
+
+
+async def test_whatever_was_kept_of_a_body_is_answered_with_200_on_every_channel(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    async with every_house(database, tmp_path, NOON) as (house, lines):
+        for line in lines:
+            bodies = [path.read_bytes() for path in kept(f"{line.kind}/webhook")]
+            statuses = await asyncio.gather(*map(line.posts, bodies))
+            refused = [body for body, status in zip(bodies, statuses, strict=True) if status != 200]
+            assert not [body for body in refused if line.kind != "twilio" or b"=" in body]
+        kept_raw = await house.rows("SELECT business_id, reason FROM quarantine")
+        assert "refused_by_store" not in {row["reason"] for row in kept_raw}
+        assert {row["business_id"] for row in kept_raw} == {named(line.kind) for line in lines}
