@@ -21,7 +21,7 @@ PUBLIC_URL = "https://relevo.example.com/webhooks"
 SECRETS = {"WATI_TOKEN": TOKEN, "WATI_SECRET": SECRET}
 """Named as in the house, which has a line at WATI of its own."""
 
-_NOWHERE = "http://127.0.0.1:9"
+NOWHERE = "http://127.0.0.1:9"
 _OF_A_PROVIDER = {"token_env": "WATI_TOKEN", "webhook_secret_env": "WATI_SECRET"}
 _OWN: Mapping[str, Mapping[str, str]] = {
     "sandbox": {},
@@ -51,7 +51,7 @@ def configuration(
         business = {"id": named(kind), "region": region, **settings}
         channel = {"id": named(kind), "business": named(kind), "kind": kind, **_OWN[kind]}
         if kind != "sandbox":
-            channel["base_url"] = urls.get(kind, _NOWHERE)
+            channel["base_url"] = urls.get(kind, NOWHERE)
         tables += [f"[[business]]\n{_toml(business)}", f"[[channel]]\n{_toml(channel)}"]
     return "\n".join(tables)
 
@@ -66,7 +66,7 @@ async def adapters(folder: Path, clock: Clock) -> Mapping[str, ChannelAdapter]:
     path = folder / "relevo.toml"
     path.write_text(configuration({}))
     async with open_session() as session:
-        own = OwnLine(_NOWHERE, "made-up")
+        own = OwnLine(NOWHERE, "made-up")
         lines = open_channels(load(path, SECRETS), session, clock, own)
     return {kind: lines[named(kind)] for kind in KINDS}
 

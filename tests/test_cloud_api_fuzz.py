@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import astuple
 from typing import Any
 
 import orjson
@@ -10,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relevo.http.cloud_api_reading import arrivals
-from relevo.messages import Arrival, InboundMessage, Unusable
+from relevo.messages import Unusable
 from tests.cloud_api_rig import ANA_BSUID, NOW, PHONE
 from tests.fakes.cloud_api import LINE, change, delivery, text
+from tests.storable import assert_storable
 
 FROM = {"from": PHONE, "id": "wamid.4", "timestamp": "1749854575"}
 CONTACT = {"profile": {"name": "Ana"}, "wa_id": PHONE, "user_id": ANA_BSUID.value}
@@ -58,26 +58,6 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
     for key in list(keys):
         yield value, key
         yield from places(value[key])
-
-
-def texts_in(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from texts_in(part)
-
-
-def assert_storable(found: tuple[Arrival, ...]) -> None:
-    assert found
-    for arrival in found:
-        if isinstance(arrival, InboundMessage):
-            assert arrival.keys
-            assert arrival.addresses
-            assert all((*arrival.keys, *(address.value for address in arrival.addresses)))
-        for said in texts_in(astuple(arrival)):
-            assert "\0" not in said
-            said.encode()  # a lone surrogate refuses
 
 
 @given(st.integers(0, 2**32))

@@ -2,9 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import astuple
-from datetime import UTC
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,7 +14,8 @@ from relevo.errors import ProviderError
 from relevo.http.wati_history import history_page
 from relevo.http.wati_reading import arrivals
 from relevo.http.wati_sending import send_answer
-from relevo.messages import Arrival, InboundMessage, Unusable
+from relevo.messages import InboundMessage, Unusable
+from tests.storable import assert_storable
 
 CUSTOMER: dict[str, Any] = {
     "eventType": "message",
@@ -110,34 +109,12 @@ MUTATED = st.builds(
 )
 
 
-def texts_in(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from texts_in(part)
-
-
 def sent_200(body: bytes, correlation_id: str) -> object:
     return send_answer(200, body, correlation_id)
 
 
 def sent_400(body: bytes, correlation_id: str) -> object:
     return send_answer(400, body, correlation_id)
-
-
-def assert_storable(arrived: tuple[Arrival, ...]) -> None:
-    assert arrived
-    for arrival in arrived:
-        if isinstance(arrival, InboundMessage):
-            assert arrival.keys
-            assert all(arrival.keys)
-            assert arrival.addresses
-            assert all(address.value for address in arrival.addresses)
-            assert arrival.event_at is None or arrival.event_at.tzinfo is UTC
-        for text in texts_in(astuple(arrival)):
-            assert "\0" not in text
-            text.encode()  # a lone surrogate refuses
 
 
 @given(st.binary(max_size=200))

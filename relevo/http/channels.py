@@ -1,4 +1,4 @@
-"""The protocol that every provider's adapter speaks: authenticate, parse, history, send.
+"""The protocol that every provider's adapter speaks: authenticate, parse, history, send, abilities.
 
 One file a provider, one object a configured channel. Adding a provider is a recipe in CONTRIBUTING.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from relevo.http.abilities import Abilities
 from relevo.messages import Address, Arrival
 from relevo.outcomes import Accepted, History, NotAccepted
 
@@ -56,6 +57,10 @@ class ChannelAdapter(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+    @property
+    def abilities(self) -> Abilities:
+        """What this line can do, and what its provider never tells."""
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -24,6 +24,7 @@ import aiohttp
 
 from relevo.clock import Clock
 from relevo.events import SendFailure
+from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.cloud_api_reading import arrivals
 from relevo.http.cloud_api_sending import message_for, send_answer
@@ -59,6 +60,21 @@ class CloudApiSettings:
     send_timeout_seconds: float = 15
 
 
+ABILITIES = Abilities(
+    proof="Meta's HMAC-SHA256 over the exact bytes; the verify token by GET, once",
+    message_id="WhatsApp's",
+    clock="seconds",
+    addresses=("phone", "bsuid"),
+    history="",
+    statuses="sent, delivered, read, failed and why",
+    colleagues="only from the phone's own app, without a name",
+    echoes="",
+    found_by="our id, in a status",
+    window="code 131047",
+)
+ABILITIES_AT_360DIALOG = replace(ABILITIES, proof="our secret, in a header or the URL")
+
+
 class CloudApiChannel:
     """A business's line, both ways. The session is shared and stays its owner's."""
 
@@ -69,6 +85,11 @@ class CloudApiChannel:
         self._session = session
         self._clock = clock
         self._gate = LineGate(clock, settings.channel_id)
+
+    @property
+    def abilities(self) -> Abilities:
+        """What this line can do."""
+        return ABILITIES if self._settings.kind == "cloud_api" else ABILITIES_AT_360DIALOG
 
     @property
     def stopped(self) -> bool:

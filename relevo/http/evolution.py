@@ -23,6 +23,7 @@ import orjson
 from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
+from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.evolution_fields import jid_of
 from relevo.http.evolution_history import Page, Reading, bare, history_page
@@ -71,8 +72,24 @@ def gateway_pace(clock: Clock, slots: Slots) -> Pace:
     )
 
 
+ABILITIES = Abilities(
+    proof="our secret, in a header or the URL",
+    message_id="WhatsApp's",
+    clock="seconds",
+    addresses=("phone", "lid"),
+    history="as far as the gateway keeps it",
+    statuses="sent, delivered, read, failed without a reason",
+    colleagues="without a name",
+    echoes="under WhatsApp's id",
+    found_by="its words, in an echo or the history",
+    window="",
+)
+
+
 class EvolutionChannel:
     """A business's line at Evolution, both ways. The session is shared and stays its owner's."""
+
+    abilities = ABILITIES
 
     def __init__(
         self, settings: EvolutionSettings, session: aiohttp.ClientSession, clock: Clock, pace: Pace

@@ -21,6 +21,7 @@ import aiohttp
 from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
+from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import read_object
 from relevo.http.line_gate import LineGate, LinePass
@@ -56,8 +57,24 @@ class ManyChatSettings:
     send_timeout_seconds: float = 15
 
 
+ABILITIES = Abilities(
+    proof="our secret, in a header or the URL",
+    message_id="none: made of subscriber, text and `last_interaction` (see below)",
+    clock="`last_interaction`, if it has an offset; else ours",
+    addresses=("subscriber", "phone", "bsuid"),
+    history="",
+    statuses="",
+    colleagues="",
+    echoes="",
+    found_by="",
+    window="code 3011",
+)
+
+
 class ManyChatChannel:
     """A business's line at ManyChat, both ways. The session is shared and stays its owner's."""
+
+    abilities = ABILITIES
 
     def __init__(
         self, settings: ManyChatSettings, session: aiohttp.ClientSession, clock: Clock

@@ -23,6 +23,7 @@ import orjson
 from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
+from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import id_of, instant_of, read_object, scrubbed, text_of, word_of
 from relevo.http.pace import within
@@ -64,8 +65,24 @@ class SandboxSettings:
     send_timeout_seconds: float = 15
 
 
+ABILITIES = Abilities(
+    proof="a secret of the process itself",
+    message_id="its own",
+    clock="microseconds",
+    addresses=("phone",),
+    history="all that it keeps",
+    statuses="",
+    colleagues="with a name",
+    echoes="under our id",
+    found_by="our id, in an echo or the history",
+    window="",
+)
+
+
 class SandboxChannel:
     """A business's line at the simulated provider; `session` is shared and not closed here."""
+
+    abilities = ABILITIES
 
     def __init__(
         self, settings: SandboxSettings, session: aiohttp.ClientSession, clock: Clock

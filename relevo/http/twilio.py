@@ -24,6 +24,7 @@ from yarl import URL
 from relevo.clock import Clock
 from relevo.errors import ProviderError
 from relevo.events import SendFailure
+from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import scrubbed
 from relevo.http.line_gate import LineGate
@@ -75,8 +76,24 @@ def account_pace(clock: Clock, slots: Slots) -> Pace:
     )
 
 
+ABILITIES = Abilities(
+    proof="HMAC-SHA1 over the public address and every parameter",
+    message_id="`MessageSid`",
+    clock="",
+    addresses=("phone", "bsuid"),
+    history="lists of both directions, by day",
+    statuses="sent, delivered, read, failed and why",
+    colleagues="only in the history, without a name",
+    echoes="",
+    found_by="its words, in the history",
+    window="code 63016",
+)
+
+
 class TwilioChannel:
     """A business's WhatsApp sender, both ways. The session is shared and stays its owner's."""
+
+    abilities = ABILITIES
 
     def __init__(
         self, settings: TwilioSettings, session: aiohttp.ClientSession, clock: Clock, pace: Pace

@@ -25,6 +25,7 @@ import aiohttp
 
 from relevo.clock import Clock
 from relevo.errors import ProviderError
+from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import scrubbed
 from relevo.http.line_gate import LineGate
@@ -83,8 +84,24 @@ def tenant_pace(clock: Clock, slots: Slots) -> Pace:
     )
 
 
+ABILITIES = Abilities(
+    proof="our secret, in a header or the URL: nothing is signed",
+    message_id="WhatsApp's and WATI's own; twins of one event are one message",
+    clock="seconds",
+    addresses=("phone", "bsuid", "wati"),
+    history="pages, 10 calls in 10 s for a whole tenant",
+    statuses="delivered, read, failed and why",
+    colleagues="with the operator's name",
+    echoes="under our id",
+    found_by="our id, in an echo or the history; else its words",
+    window="a sentence in the answer, or code 131047",
+)
+
+
 class WatiChannel:
     """A business's line at WATI, both ways. The session is shared and stays its owner's."""
+
+    abilities = ABILITIES
 
     def __init__(
         self, settings: WatiSettings, session: aiohttp.ClientSession, clock: Clock, pace: Pace
