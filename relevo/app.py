@@ -156,7 +156,7 @@ class Relevo:
         admission = self._open_inbox(means, supervisor, crowds)
         webhooks = Webhooks(channels, admission.inbox, admission, probe, self._clock)
         provider = open_provider(config, session, self._clock, self._tasks, own)
-        api = open_api(means, supervisor.look, probe, self._options.api_limits)
+        api = open_api(config, means, supervisor.look, probe, self._options.api_limits)
         await self._serve(bound, webhooks, api, provider, own)
         self._open_metrics(supervisor, database, channels)
         self._start_watchdog(log)  # not before: imports block the loop while nothing is served

@@ -71,6 +71,24 @@ def is_region(value: str) -> bool:
     return value in phonenumbers.SUPPORTED_REGIONS
 
 
+def beginnings(text: str, region: str) -> tuple[str, ...]:
+    """Return how a phone may begin, as E.164, of which somebody knows only this beginning.
+
+    Empty if that cannot be a phone. The first is the digits as they are written. A whole number is
+    its own beginning, in any spelling.
+    """
+    bare = _bare(text)
+    if bare is None:
+        return ()
+    digits = bare.removeprefix("+")
+    found = [f"+{digits}", phone(text, region) or f"+{digits}"]
+    if not bare.startswith("+") and is_region(region):
+        trunk = phonenumbers.ndd_prefix_for_region(region, strip_non_digits=True) or ""
+        code = phonenumbers.country_code_for_region(region)
+        found.append(f"+{code}{digits.removeprefix(trunk)}")
+    return tuple(dict.fromkeys(found))
+
+
 def _bare(value: str) -> str | None:
     """Return digits with an optional plus, or None: no letters, lids or group ids."""
     if len(value) > _VALUE_CHARACTERS_MAX:

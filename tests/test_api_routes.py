@@ -1,6 +1,7 @@
 """Deny by default: every route of the server is meant to be there, and asks for what it should."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -8,6 +9,7 @@ from aiohttp import web
 
 from relevo.api import open_api
 from relevo.clock import SystemClock
+from relevo.config import load
 from relevo.http.api import DOCUMENT, PREFIX, PUBLIC, endpoint_of
 from relevo.http.api_limits import Limits
 from relevo.http.server import Server, listen
@@ -16,6 +18,7 @@ from relevo.keys import CHANCE_BYTES, Scope
 from relevo.store.api_keys import NewKey, create
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.means import Means
+from tests.commands import CONFIGURATION
 from tests.fakes.access import ApiCounts
 from tests.store_rig import BUSINESS, NOON, Desk, desk
 from tests.test_webhooks import Box, Counted, Ready
@@ -36,10 +39,12 @@ ANYBODY = {
 """What is no part of the API, in a product without a sandbox."""
 
 
-def server_of(store: Desk) -> tuple[Server, str]:
+def server_of(store: Desk, folder: Path) -> tuple[Server, str]:
     """Return the product's server, as `app.py` makes it, and its address."""
     means = Means(store.pools, store.tasks, SystemClock(), store)
-    api = open_api(means, store.woken.append, ApiCounts(), Limits())
+    (folder / "relevo.toml").write_text(CONFIGURATION)
+    config = load(folder / "relevo.toml", {})
+    api = open_api(config, means, store.woken.append, ApiCounts(), Limits())
     listening, box = listen("127.0.0.1", 0), Box()
     webhooks = Webhooks({}, box, box, Counted(), SystemClock())
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -54,9 +59,11 @@ def routes(app: web.Application) -> Mapping[tuple[str, str], web.AbstractRoute]:
     return found
 
 
-async def test_every_route_is_public_on_purpose_or_has_a_scope(database: DatabaseUrls) -> None:
+async def test_every_route_is_public_on_purpose_or_has_a_scope(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
     async with desk(database) as store, aiohttp.ClientSession() as session:
-        server, url = server_of(store)
+        server, url = server_of(store, tmp_path)
         behind = {w: r for w, r in routes(server.app).items() if w[1].startswith(PREFIX)}
         assert set(routes(server.app)) - set(behind) == ANYBODY
         endpoints = {where: endpoint_of(route) for where, route in behind.items()}

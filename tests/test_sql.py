@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -23,6 +23,7 @@ ROLE_OF_FILE = {
     "api_keys": "relevo_app",
     "audit": OWNER,
     "catalog": OWNER,
+    "conversations": "relevo_app",
     "doctor": OWNER,
     "holding": "relevo_app",
     "idempotency": "relevo_app",
@@ -37,6 +38,7 @@ ROLE_OF_FILE = {
     "quarantine": "relevo_app",
     "setup": "relevo_app",
     "sweep": "relevo_sweep",
+    "threads": "relevo_app",
 }
 ROLE_OF_STATEMENT = {
     ("outgoing", "first_due"): "relevo_sweep",
@@ -61,6 +63,7 @@ COLUMNS = {"channel_id": LINE, "key": "k5", "at": "2026-03-02T12:00:00Z", "fate"
 ROW = orjson.dumps([{**ONE[0], **COLUMNS, "version": 0, "state": "context"}]).decode()
 WAITING = orjson.dumps([{**ONE[0], **COLUMNS, "author": "system", "state": "asked"}]).decode()
 IDS = [5, 6, 7]
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("load", "conversations"): (BUSINESS, IDS),
@@ -104,6 +107,30 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("inspect", "messages_by_id"): (BUSINESS, IDS),
     ("inspect", "replies_of"): (BUSINESS, IDS),
     ("inspect", "waiting_of"): (BUSINESS, 5),
+    ("conversations", "walk"): (BUSINESS, NEVER, NEVER, 2**63 - 1, 51, 5000),
+    ("conversations", "walked_to"): (BUSINESS, NEVER, NEVER, 2**63 - 1, 5000),
+    ("conversations", "heads"): (BUSINESS, IDS, NEVER, NEVER, 5, 5, 51),
+    ("conversations", "begins"): (BUSINESS, ["+5037"], ["+5038"], 1000),
+    ("conversations", "ends"): (BUSINESS, "777", "778", 1000),
+    ("conversations", "shown"): (BUSINESS, IDS, IDS, NOON, 600, None, 500, None, None),
+    ("threads", "is_known"): (BUSINESS, 5),
+    ("threads", "older"): (BUSINESS, 5, NEVER, 5, 51),
+    ("threads", "newer"): (BUSINESS, 5, NOON, 5, 51),
+    ("threads", "turns_about"): (BUSINESS, 5, NOON, 5, 50, 250),
+    ("threads", "turns"): (BUSINESS, 5, 2**63 - 1, 21),
+    ("api_keys", "holders"): (["0000000000001"],),
+    ("api_keys", "lock"): (BUSINESS,),
+    ("api_keys", "living"): (BUSINESS, NOON),
+    ("api_keys", "put"): (BUSINESS, "5", "console", ["read"], b"5", NOON, None),
+    ("api_keys", "keys"): (BUSINESS, None, 50),
+    ("api_keys", "revoke"): (BUSINESS, "5", NOON),
+    ("api_keys", "use"): (BUSINESS, "5", NOON),
+    ("idempotency", "forget_old"): (BUSINESS, "5", NOON),
+    ("idempotency", "claim"): (BUSINESS, "5", b"5", NOON),
+    ("idempotency", "answered"): (BUSINESS, "5"),
+    ("idempotency", "keep"): (BUSINESS, "5", 202, b"{}"),
+    ("idempotency", "businesses"): (),
+    ("idempotency", "forget"): (BUSINESS, NOON, 100),
     ("holding", "hold"): (BUSINESS, 5, NOON),
     ("holding", "resume"): (BUSINESS, 5, NOON),
     ("holding", "waiting"): (BUSINESS, 5),
@@ -135,6 +162,8 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("sweep", "addresses_of"): ([BUSINESS], [5]),
 }
 WHOLE_TABLES = {
+    ("conversations", "tagged"),
+    ("conversations", "holding"),
     ("load", "reserve"),
     ("outgoing", "ask"),
     ("sweep", "unread_all"),
@@ -168,6 +197,7 @@ def test_every_file_of_sql_has_a_role() -> None:
 
 def test_every_statement_of_the_daily_work_is_explained() -> None:
     daily = (
+        *("api_keys", "conversations", "idempotency", "threads"),
         *("holding", "ingest", "inspect", "journal", "letters", "load", "outbound", "outgoing"),
         *("quarantine", "sweep"),
     )

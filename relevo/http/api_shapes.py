@@ -74,7 +74,7 @@ def cursor(*parts: Any) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
 
 
-def read_cursor(text: str, shape: Sequence[type]) -> list[Any]:
+def read_cursor(text: str, shape: Sequence[type], name: str = "cursor") -> list[Any]:
     """Return the parts of a cursor: texts, whole numbers, instants; or raise a Problem."""
     try:
         padded = text + "=" * (-len(text) % 4)
@@ -82,7 +82,7 @@ def read_cursor(text: str, shape: Sequence[type]) -> list[Any]:
         assert isinstance(parts, list)
         return [_part(part, kind) for part, kind in zip(parts, shape, strict=True)]
     except (ValueError, TypeError, AssertionError, binascii.Error):
-        raise invalid("query.cursor", "Should be a cursor that this list has given.") from None
+        raise invalid(f"query.{name}", "Should be a cursor that this list has given.") from None
 
 
 def _part(part: object, kind: type) -> object:

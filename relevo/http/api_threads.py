@@ -1,0 +1,196 @@
+"""Threads by the API: what was said, with what was missed and the gaps, and the turns behind it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPMethod
+from typing import Protocol
+
+from relevo.http.api_endpoints import Asked, Endpoint
+from relevo.http.api_ports import Transaction
+from relevo.http.api_problems import invalid, not_found
+from relevo.http.api_shapes import (
+    ID_MAX,
+    CursorText,
+    Given,
+    Limit,
+    Nothing,
+    Taken,
+    cursor,
+    read_cursor,
+)
+from relevo.http.api_turns import Turn
+from relevo.keys import Scope
+
+Place = tuple[datetime, int]
+
+
+class ThreadPage(Taken):
+    """Which part of a thread: the newest, or what is before or after a cursor of it."""
+
+    before: CursorText | None = None
+    after: CursorText | None = None
+    limit: Limit = 50
+
+
+class TurnsPage(Taken):
+    """A page of turns, newest first."""
+
+    cursor: CursorText | None = None
+    limit: Limit = 20
+
+
+class Silence(Given):
+    """Before this message the customer was silent for so long that it was a gap, or never there."""
+
+    turn_id: int
+    verdict: str
+    silence_seconds: float | None
+    threshold_seconds: float
+    recall: str
+    """How asking the provider for what happened meanwhile ended."""
+
+
+class Message(Given):
+    """Something that was said."""
+
+    id: int
+    author: str
+    name: str
+    """The colleague's, as the provider gives it."""
+    kind: str
+    text: str
+    """Empty once it is revoked."""
+    media: str
+    channel_id: str
+    source: str
+    at: datetime
+    """By the provider's clock; threads are in this order."""
+    received_at: datetime
+    edited_at: datetime | None
+    revoked_at: datetime | None
+    status: str
+    """Of a message of ours, as the provider tells it: sent, delivered, read, failed; or nothing."""
+    sending: str | None
+    """Of a message of ours, where its sending stands."""
+    reason: str
+    """Why it was not sent, in a word."""
+    fate: str | None
+    """Of a customer's message, what became of it."""
+    waits_as: str | None
+    """Why the AI was not told of it yet; null: it was."""
+    turn_id: int | None
+    missed_by_turn_id: int | None
+    """The AI had missed it, and was told by this turn."""
+    silence: Silence | None
+
+
+class Thread(Given):
+    """A page of a thread, oldest first. `older` and `newer` are cursors for `before` and `after`.
+
+    `older` is null at the beginning. `newer` stays good: asked later it brings what came since.
+    """
+
+    messages: Sequence[Message]
+    older: str | None
+    newer: str | None
+
+
+class Turns(Given):
+    """Newest first; `next` is the cursor of the older ones."""
+
+    turns: Sequence[Turn]
+    next: str | None
+
+
+class Threads(Protocol):
+    """What was said, and why."""
+
+    async def messages(
+        self,
+        transaction: Transaction,
+        business_id: str,
+        conversation_id: int,
+        place: tuple[str, Place] | None,
+        limit: int,
+        /,
+    ) -> tuple[Sequence[Mapping[str, object]], Place | None, Place | None] | None:
+        """Return a page, and where the older and the newer ones go on."""
+
+    async def turns(
+        self,
+        transaction: Transaction,
+        business_id: str,
+        conversation_id: int,
+        before_id: int,
+        limit: int,
+        /,
+    ) -> Sequence[Mapping[str, object]] | None:
+        """Return turns of lower ids, newest first."""
+
+
+def thread_endpoints(threads: Threads) -> list[Endpoint]:
+    """Return what can be asked about threads."""
+    asking = _Asking(threads)
+    return [
+        Endpoint(
+            name="list_messages",
+            method=HTTPMethod.GET,
+            path="/conversations/{id}/messages",
+            scope=Scope.READ,
+            summary="What was said, in order; gaps and what the AI had missed are marked.",
+            handler=asking.messages,
+            query=ThreadPage,
+            answer=Thread,
+        ),
+        Endpoint(
+            name="list_turns",
+            method=HTTPMethod.GET,
+            path="/conversations/{id}/turns",
+            scope=Scope.READ,
+            summary="The turns with their evidence, newest first: why something was (not) said.",
+            handler=asking.turns,
+            query=TurnsPage,
+            answer=Turns,
+        ),
+    ]
+
+
+class _Asking:
+    """The handlers."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+
+    async def messages(self, asked: Asked[ThreadPage, Nothing]) -> object:
+        which = (asked.transaction, asked.business_id, asked.path["id"])
+        page = await self._threads.messages(*which, _place(asked.query), asked.query.limit)
+        if page is None:
+            raise not_found("conversation")
+        messages, older, newer = page
+        return {
+            "messages": messages,
+            "older": None if older is None else cursor(*older),
+            "newer": None if newer is None else cursor(*newer),
+        }
+
+    async def turns(self, asked: Asked[TurnsPage, Nothing]) -> object:
+        limit, before_id = asked.query.limit, ID_MAX
+        if asked.query.cursor is not None:
+            (before_id,) = read_cursor(asked.query.cursor, [int])
+        which = (asked.transaction, asked.business_id, asked.path["id"])
+        found = await self._threads.turns(*which, before_id, limit + 1)
+        if found is None:
+            raise not_found("conversation")
+        older = cursor(found[limit - 1]["id"]) if len(found) > limit else None
+        return {"turns": found[:limit], "next": older}
+
+
+def _place(query: ThreadPage) -> tuple[str, Place] | None:
+    if query.before is not None and query.after is not None:
+        raise invalid("query.after", "Should not be given together with `before`.")
+    for side in ("before", "after"):
+        text = query.before if side == "before" else query.after
+        if text is not None:
+            at, message_id = read_cursor(text, [datetime, int], side)
+            return side, (at, message_id)
+    return None
