@@ -43,6 +43,7 @@ from relevo.store.inbox import Inbox
 from relevo.store.inspection import audit, open_gaps
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
+from relevo.store.merger import Merger
 from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
 from relevo.watchdog import Watchdog
@@ -91,6 +92,7 @@ class Relevo:
         self._database: Database | None = None
         self._supervisor: Supervisor | None = None
         self._metrics: MetricsServer | None = None
+        self.merger: Merger | None = None
         self.port = 0
 
     @property
@@ -148,37 +150,41 @@ class Relevo:
         stops.add("session", session.close, LINES_STOP_SECONDS)
         own = own_line(config.server.host, self.port)
         channels = open_channels(config, session, self._clock, own)
-        providers = {channel.id: channel.kind for channel in config.channels}
-        probe = MeteringProbe(self.instruments, log, providers)
+        probe = MeteringProbe(self.instruments, log, {c.id: c.kind for c in config.channels})
         means = Means(database.pools, self._tasks, self._clock, probe)
         crowds = Crowds(means, config.regions, config.server.unread_max)
         supervisor = self._open_actors(means, channels, probe, crowds)
-        admission = self._open_inbox(means, supervisor, crowds)
+        number = database.incarnation.number
+        merger = self.merger = Merger(means, config.regions, number, supervisor.look, probe)
+        admission = self._open_inbox(means, supervisor, crowds, merger)
         webhooks = Webhooks(channels, admission.inbox, admission, probe, self._clock)
         provider = open_provider(config, session, self._clock, self._tasks, own)
         api = open_api(config, means, supervisor.look, probe, self._options.api_limits)
         await self._serve(bound, webhooks, api, provider, own)
-        self._open_metrics(supervisor, database, channels)
+        self._open_metrics(supervisor, database, channels, merger)
         self._start_watchdog(log)  # not before: imports block the loop while nothing is served
         stops.add("customers", supervisor.drain, self._options.bounds.drain_seconds + 1)
         with suppress(StoreUnavailableError):  # the first sweep that finds the store takes over
             await supervisor.take_over()
         self._tasks.spawn(supervisor.sweep_for_ever(), "sweep")
-        self._start_chores(means, supervisor, probe)
+        self._start_chores(Statuses(means, supervisor.look, probe.early_statuses), merger)
         stops.add("readiness", self._leave)
 
-    def _start_chores(self, means: Means, supervisor: Supervisor, probe: MeteringProbe) -> None:
-        statuses = Statuses(means, supervisor.look, probe.early_statuses)
+    def _start_chores(self, statuses: Statuses, merger: Merger) -> None:
         every_seconds = self._options.bounds.sweep_seconds
         self._tasks.spawn(statuses.settle_for_ever(every_seconds), "settle-statuses")
+        self._tasks.spawn(merger.merge_for_ever(every_seconds), "merge")
         self._tasks.spawn(self._audit_for_ever(), "audit")
 
-    def _open_inbox(self, means: Means, supervisor: Supervisor, crowds: Crowds) -> Admission:
+    def _open_inbox(
+        self, means: Means, supervisor: Supervisor, crowds: Crowds, merger: Merger
+    ) -> Admission:
         inbox = Inbox(
             means,
             regions=self._config.regions,
             writer=self.database.incarnation.number,
             wake=supervisor.look,
+            torn=merger.soon,
         )
         bound = bound_bytes(self._config.server.memory_max_mb)
         memory = Memory(SystemClock(), bound, supervisor.relieve)
@@ -287,10 +293,14 @@ class Relevo:
         supervisor: Supervisor,
         database: Database,
         channels: Mapping[str, ChannelAdapter],
+        merger: Merger,
     ) -> None:
         server = self._config.server
-        assert self._admission is not None
-        watched = Watched(supervisor, database, channels, self._admission, self._tasks, self._books)
+        admission = self._admission
+        assert admission is not None
+        watched = Watched(
+            supervisor, database, channels, admission, merger, self._tasks, self._books
+        )
         self.instruments.attach(gauges(watched))
         self._metrics = MetricsServer(self.instruments.registry, server.host, server.metrics_port)
         self._stops.add("metrics", self._metrics.stop, METRICS_STOP_SECONDS)

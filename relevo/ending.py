@@ -72,7 +72,7 @@ def end(ending: Ending, writes: Writes) -> tuple[State, Writes]:
         wait_until=None,
         deadline_at=None,
     )
-    conversation = _with_owed(_forget(ending), ending.turn)
+    conversation = with_owed(_forget(ending), ending.turn)
     untold, changed, dropped = _returned(ending)
     conversation = replace(
         conversation, marks=_moved(conversation.marks, ending.untold, ending.answered_at)
@@ -122,7 +122,7 @@ def _forget(ending: Ending) -> Conversation:
     return replace(ending.conversation, ai_conversation=None) if discarded else ending.conversation
 
 
-def _with_owed(conversation: Conversation, turn: Turn) -> Conversation:
+def with_owed(conversation: Conversation, turn: Turn) -> Conversation:
     """Rule 4: a recall that was needed and is not over when its turn ends is owed."""
     not_over = turn.stage is Stage.RECALLING and turn.recall is RecallStatus.NOT_NEEDED
     if not turn.recall_reasons or not not_over:

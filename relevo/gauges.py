@@ -10,6 +10,7 @@ from relevo.http.channels import ChannelAdapter
 from relevo.metrics.instruments import Gauges
 from relevo.store.database import Database
 from relevo.store.inspection import OpenGaps
+from relevo.store.merger import Merger
 from relevo.tasks import Tasks
 
 
@@ -29,6 +30,7 @@ class Watched:
     database: Database
     channels: Mapping[str, ChannelAdapter]
     admission: Admission
+    merger: Merger
     tasks: Tasks
     books: Books
 
@@ -47,6 +49,7 @@ def gauges(watched: Watched) -> Gauges:
         inbox_deliveries=lambda: admission.inbox.waiting,
         inbox_bytes=lambda: admission.inbox.waiting_bytes,
         customers_crowded=lambda: admission.crowds.customers,
+        links_waiting=lambda: watched.merger.waiting,
         memory_bound_bytes=lambda: admission.memory.bound,
         memory_short=lambda: admission.memory.short,
         tasks=lambda: len(watched.tasks),

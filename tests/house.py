@@ -214,6 +214,8 @@ class House:
     def _is_quiet(self) -> bool:
         supervisor = self.relevo.supervisor
         held = self.wati.holding + self._held
+        if self.relevo.merger is not None and self.relevo.merger.busy:
+            return False
         return supervisor.settled and supervisor.performer.in_flight <= held
 
     def _file(self) -> Path:

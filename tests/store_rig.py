@@ -1,5 +1,6 @@
 """The store without the rest of the product: what one process has of it, on a real database."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,15 +25,18 @@ from relevo.store.inbox import Inbox
 from relevo.store.incarnation import Incarnation
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
+from relevo.store.merger import Merger
 from relevo.store.pools import Pools, enter, open_pools
 from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
+from relevo.turns import Turn
 from tests.fakes.clock import ManualClock
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PHONE = "+50370000001"
 BUSINESS = "hotel"
 LINE = "line"
+REGIONS = {BUSINESS: "SV", "bakery": "SV"}
 
 
 class Desk:
@@ -48,13 +52,17 @@ class Desk:
         self.woken: list[ConversationKey] = []
         self.operations: list[tuple[str, int]] = []
         self.early: dict[str, int] = {}
+        self.resolved: Counter[str] = Counter()
+        self.ended: list[Turn] = []
         means = self.means = Means(pools, self.tasks, clock, self)
         self.inbox = Inbox(
             means,
-            regions={BUSINESS: "SV", "bakery": "SV"},
+            regions=REGIONS,
             writer=self.incarnation.number,
             wake=self.woken.append,
+            torn=self._torn,
         )
+        self.merger = Merger(means, REGIONS, self.incarnation.number, self.woken.append, self)
         self.statuses = Statuses(means, self.woken.append, self._gone)
         self.journal = PostgresJournal(means, self.incarnation.number)
 
@@ -62,6 +70,22 @@ class Desk:
         """Be the store's probe."""
         assert seconds >= 0
         self.operations.append((operation, rows))
+
+    def identity_resolved(self, outcome: str, count: int) -> None:
+        """Be the store's probe."""
+        self.resolved[outcome] += count
+
+    def link_fulfilled(self, outcome: str) -> None:
+        """Be the merger's probe."""
+        self.resolved[outcome] += 1
+
+    def turn_ended(self, business_id: str, conversation_id: int, turn: Turn) -> None:
+        """Be the merger's probe."""
+        assert (business_id, conversation_id > 0) == (BUSINESS, True)
+        self.ended.append(turn)
+
+    def _torn(self) -> None:
+        self.resolved["torn"] += 1
 
     def _gone(self, outcome: str, rows: int) -> None:
         self.early[outcome] = self.early.get(outcome, 0) + rows

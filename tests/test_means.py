@@ -17,6 +17,9 @@ class Told:
     def __init__(self) -> None:
         self.operations: list[tuple[str, float, int]] = []
 
+    def identity_resolved(self, outcome: str, count: int) -> None:
+        raise AssertionError(f"nobody is resolved: {outcome} {count}")
+
     def store_operation(self, operation: str, seconds: float, rows: int) -> None:
         self.operations.append((operation, seconds, rows))
 

@@ -32,6 +32,7 @@ ROLE_OF_FILE = {
     "inspect": "relevo_app",
     "journal": "relevo_app",
     "letters": "relevo_app",
+    "merging": "relevo_app",
     "load": "relevo_app",
     "outbound": "relevo_app",
     "outgoing": "relevo_app",
@@ -64,6 +65,7 @@ ROW = orjson.dumps([{**ONE[0], **COLUMNS, "version": 0, "state": "context"}]).de
 WAITING = orjson.dumps([{**ONE[0], **COLUMNS, "author": "system", "state": "asked"}]).decode()
 IDS = [5, 6, 7]
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+REACHED = ("phone", "", "+5")
 
 LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("load", "conversations"): (BUSINESS, IDS),
@@ -102,6 +104,32 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("ingest", "note_statuses"): ([0], [BUSINESS], [LINE], ["k5"], ["read"], NOON),
     ("ingest", "early_known"): (),
     ("ingest", "forget_early"): ([BUSINESS], [LINE], ["k5"], ["read"], NOON, 5),
+    ("ingest", "wish"): (*([word] for word in (BUSINESS, *REACHED, *REACHED, "message")), NOON),
+    ("merging", "wish"): (BUSINESS, *REACHED, *REACHED, "message", NOON),
+    ("merging", "wishes"): (BUSINESS, 500),
+    ("merging", "fulfilled"): (BUSINESS, *REACHED, *REACHED),
+    ("merging", "home"): (BUSINESS, *REACHED),
+    ("merging", "lock"): (BUSINESS, IDS),
+    ("merging", "parted_before"): (BUSINESS, 5, 6),
+    ("merging", "addresses"): (BUSINESS, IDS),
+    ("merging", "lead"): (BUSINESS, *REACHED, 5),
+    ("merging", "end_turns"): (BUSINESS, ROW),
+    ("merging", "move"): (BUSINESS, 5, 6, "message", "{}", "{}", NOON),
+    ("merging", "forget"): (BUSINESS, 5),
+    ("merging", "key"): (BUSINESS, 5),
+    ("merging", "free_key"): (BUSINESS, "phone:hotel:+5", 5),
+    ("merging", "rename"): (BUSINESS, 5, "phone:hotel:+5"),
+    ("merging", "put"): (BUSINESS, 5, "{}"),
+    ("merging", "merge_to_undo"): (BUSINESS, 5),
+    ("merging", "merged_since"): (BUSINESS, 5, 5),
+    ("merging", "turns_since"): (BUSINESS, 5, NOON),
+    ("merging", "reached_since"): (BUSINESS, 5, NOON),
+    ("merging", "part"): (
+        *(BUSINESS, 5, 6, IDS, IDS, IDS, ["phone"], ["+5"], NOON, IDS, ["conv_5"], IDS, "[]"),
+    ),
+    ("merging", "undone"): (BUSINESS, 5, NOON),
+    ("merging", "merges_of"): (BUSINESS, 5, 50),
+    ("merging", "survivor_of"): (BUSINESS, 5),
     ("inspect", "conversations_of"): (BUSINESS, ["+5"]),
     ("inspect", "turns_of"): (BUSINESS, 5, 20),
     ("inspect", "messages_by_id"): (BUSINESS, IDS),
@@ -159,6 +187,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("sweep", "unread_since"): (NOON - timedelta(minutes=10),),
     ("sweep", "channels_of_others"): ([LINE], "bakery"),
     ("sweep", "crowded"): (1000, 1000),
+    ("sweep", "touched"): (NOON,),
     ("sweep", "addresses_of"): ([BUSINESS], [5]),
 }
 WHOLE_TABLES = {
@@ -168,6 +197,10 @@ WHOLE_TABLES = {
     ("outgoing", "ask"),
     ("sweep", "unread_all"),
     ("sweep", "incarnate"),
+    ("sweep", "wishing"),
+    ("merging", "patience"),
+    ("merging", "past"),
+    ("merging", "restore"),
     ("sweep", "hold_incarnation"),
     ("ingest", "set_aside"),
     ("ingest", "line_up"),
@@ -196,11 +229,7 @@ def test_every_file_of_sql_has_a_role() -> None:
 
 
 def test_every_statement_of_the_daily_work_is_explained() -> None:
-    daily = (
-        *("api_keys", "conversations", "idempotency", "threads"),
-        *("holding", "ingest", "inspect", "journal", "letters", "load", "outbound", "outgoing"),
-        *("quarantine", "sweep"),
-    )
+    daily = {file for file, role in ROLE_OF_FILE.items() if role != OWNER} - {"setup"}
     assert {(file, name) for file in daily for name in statements(file)} == (
         LOOKED_UP.keys() | WHOLE_TABLES
     )

@@ -247,6 +247,9 @@ def reraise(error: BaseException) -> None:
 
 
 class Unobserved:
+    def identity_resolved(self, outcome: str, count: int) -> None:
+        """Be nobody's probe."""
+
     def store_operation(self, operation: str, seconds: float, rows: int) -> None:
         """Be nobody's probe."""
 

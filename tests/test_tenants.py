@@ -171,6 +171,7 @@ async def test_ingest_and_sweep_cannot_read_what_was_said(two: DatabaseUrls) -> 
         "turn": {"business_id", "conversation_id", "stage"},
         "channel": {"business_id", "id"},
         "link": {"business_id"},
+        "merge": {*("business_id", "survivor_id", "loser_id", "merged_at", "undone_at")},
         "idempotency": {"business_id"},
         "outgoing": {"business_id", "due_at", "state"},
         "api_key": {"business_id", "id", "scopes", "hash", "expires_at", "revoked_at"},

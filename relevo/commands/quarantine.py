@@ -165,6 +165,9 @@ async def _reader(config: "Config") -> AsyncIterator[Reader]:
 class _Unobserved:
     """A command has no metrics."""
 
+    def identity_resolved(self, outcome: str, count: int) -> None:
+        """Observe nothing."""
+
     def store_operation(self, operation: str, seconds: float, rows: int) -> None:
         """Say nothing."""
 

@@ -39,6 +39,10 @@ QUARANTINE_REASONS = (
     *("edit", "revoke", "group", "number_changed", "history", "other_line", "refused_by_store"),
     OTHER,
 )
+IDENTITY_OUTCOMES = (
+    *("hit", "created", "merged", "led", "needless", "nobody", "conflict", "undone", "error"),
+    OTHER,
+)
 EARLY_STATUS_OUTCOMES = ("settled", "forgotten", "dropped", OTHER)
 SCHEDULED_OUTCOMES = ("queued", "too_late", "nowhere", OTHER)
 FAILED_REASONS = (
@@ -53,7 +57,7 @@ FETCH_OUTCOMES = (
 )
 LIFECYCLE_EVENTS = ("activated", "passivated", "restarted", "set_aside")
 COMMIT_RESULTS = ("committed", "lost")
-STORE_OPERATIONS = ("ingest", "load", "commit", "window", "sweep", "schedule", OTHER)
+STORE_OPERATIONS = ("ingest", "load", "commit", "window", "sweep", "schedule", "merge", OTHER)
 POOL_STATES = ("in_use", "idle")
 ASSISTANT_OUTCOMES = ("ok", "silent", *AnswerFailure, "cancelled", OTHER)
 RECONCILIATION_RESULTS = ("ok", "silent", *Finding, *AnswerFailure, "cancelled", OTHER)
@@ -142,6 +146,10 @@ CONTRACT: tuple[Row, ...] = (
     _counter("messages_deduplicated_total", "Messages dropped because they were stored already.",
         source=DUPLICATE_SOURCES),
     _counter("statuses_received_total", "Statuses of our own messages, received."),
+    _counter("identity_resolutions_total",
+        "Messages by how their customer was found, links of addresses by what came of them.",
+        outcome=IDENTITY_OUTCOMES),
+    _gauge("links_waiting", "Links between addresses that the last round had to postpone."),
     _counter("early_statuses_total",
         "Statuses that came before their message, one for each id, by what became of them.",
         outcome=EARLY_STATUS_OUTCOMES),

@@ -37,6 +37,7 @@ class Gauges:
     inbox_deliveries: Callable[[], float]
     inbox_bytes: Callable[[], float]
     customers_crowded: Callable[[], float]
+    links_waiting: Callable[[], float]
     memory_bound_bytes: Callable[[], float]
     memory_short: Callable[[], float]
     tasks: Callable[[], float]
@@ -90,6 +91,7 @@ class Instruments:
         self.inbox_deliveries.set_function(gauges.inbox_deliveries)
         self.inbox_bytes.set_function(gauges.inbox_bytes)
         self.customers_crowded.set_function(gauges.customers_crowded)
+        self.links_waiting.set_function(gauges.links_waiting)
         self.memory_bound_bytes.set_function(gauges.memory_bound_bytes)
         self.memory_short.set_function(gauges.memory_short)
         self.tasks.set_function(gauges.tasks)
@@ -120,6 +122,8 @@ class Instruments:
         self.clock_skew = made.counter("clock_skew_total")
 
     def _customers(self, made: "_Maker") -> None:
+        self.identity_resolutions = made.counters("identity_resolutions_total")
+        self.links_waiting = made.gauge("links_waiting")
         self.gap_checks = made.counters("gap_checks_total")
         self.customer_silence_seconds = made.histogram("customer_silence_seconds")
         self.gap_history_fetches = made.counters("gap_history_fetches_total")

@@ -217,6 +217,15 @@ class MeteringProbe:
         """Count sends whose time has come."""
         self._instruments.scheduled_sends[outcome].inc(sends)
 
+    def identity_resolved(self, outcome: str, count: int) -> None:
+        """Count how customers were found; outcomes are those of IDENTITY_OUTCOMES."""
+        self._instruments.identity_resolutions[outcome].inc(count)
+
+    def link_fulfilled(self, outcome: str) -> None:
+        """Count what came of a link; one that has to wait is a conflict."""
+        word = "conflict" if outcome == "postponed" else outcome
+        self._instruments.identity_resolutions[word].inc()
+
     def quarantined(self, reason: str) -> None:
         """Count a body, or a part of one, that was kept raw."""
         self._instruments.quarantined[reason].inc()

@@ -1,6 +1,6 @@
 """A batch of messages as the columns that the ingest statement takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,8 @@ class Placed:
     message: InboundMessage
     event_at: datetime
     received_at: datetime
+    written: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """How the provider spells addresses of which there is another spelling; it is written to so."""
 
 
 def columns(placed: list[Placed]) -> Columns:
@@ -42,7 +44,7 @@ def columns(placed: list[Placed]) -> Columns:
             item.channel_id,
             item.keys[0],
             item.addresses[0][0],
-            item.addresses[0][2],
+            item.written.get(item.addresses[0], item.addresses[0][2]),
             item.message.author.value,
             item.message.author_name,
             item.message.kind,

@@ -21,15 +21,26 @@ NOT_LET_IN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCat
 """At the start these mean a wrong url; later, a password or a database that was changed."""
 
 
+CONVERSATION_KEY = "_conversation_id_fkey"
+"""How the constraints end that a row's conversation is there."""
+
+
 def is_data_error(error: BaseException) -> bool:
     """Tell whether some row of the batch is to blame, on our side of the wire or on theirs."""
+    if is_retryable(error):
+        return False
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "")[:2] in DATA_CLASSES
     return isinstance(error, asyncpg.DataError | UnicodeError)
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Tell whether trying the same again at once makes sense."""
+    """Tell whether trying the same again at once makes sense.
+
+    A conversation that was merged away meanwhile is nobody's fault: its addresses lead elsewhere.
+    """
+    if isinstance(error, asyncpg.ForeignKeyViolationError):
+        return (error.constraint_name or "").endswith(CONVERSATION_KEY)
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRY_STATES
 
 

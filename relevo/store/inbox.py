@@ -24,6 +24,7 @@ from relevo.store.failures import is_data_error
 from relevo.store.groups import GroupCommit
 from relevo.store.isolating import isolated
 from relevo.store.means import Means
+from relevo.store.meeting import meet
 from relevo.store.placing import Placer
 from relevo.store.pools import connected
 from relevo.store.sql import statements
@@ -49,7 +50,7 @@ WAITING_BYTES_MAX = 256 * 1024 * 1024
 BUSINESS_SHARE = 0.75
 """Of what may wait, as one business's where there are several; the rest is left to the others."""
 
-ROUNDS_MAX = 4
+ROUNDS_MAX = 6
 """Looks at a message: a stranger is met, may then lose a race, and is known after that."""
 
 FLIGHTS_MAX = 3
@@ -74,18 +75,21 @@ class Inbox:
         regions: Mapping[str, str],
         writer: Callable[[], int],
         wake: Callable[[ConversationKey], None],
+        torn: Callable[[], None] = lambda: None,
         sets_aside: bool = True,
     ) -> None:
         """Take the regions of phones written without a country code, by business.
 
-        `writer` names this process in the count of accepted messages. Without `sets_aside` the
-        database's refusal is only told: what is replayed is in the quarantine already.
+        `torn` hears that a link was stored: two conversations may be one person's. `writer` names
+        this process in the count of accepted messages. Without `sets_aside` the database's refusal
+        is only told: what is replayed is in the quarantine already.
         """
         self._means = means
         self._placer = Placer(regions)
         self._waiting = {business_id: _Waiting() for business_id in regions}
         self._writer = writer
         self._wake = wake
+        self._torn = torn
         self._sets_aside = sets_aside
         self._statuses = Statuses(means, wake)
         self._sql = statements("ingest")
@@ -190,6 +194,10 @@ class Inbox:
         receipts: Sequence[Receipt],
     ) -> None:
         """Say what became of each, and wake at once: a later statement's failure undoes nothing."""
+        if rows[0]["torn"]:
+            self._torn()
+        stored = sum(row["outcome"] == "stored" for row in rows)
+        self._means.probe.identity_resolved("hit", stored)
         for row in rows:
             item = placed[row["ordinal"]]
             if row["conversation_id"] is not None:  # it has something new; perhaps only an echo
@@ -200,20 +208,9 @@ class Inbox:
                 receipts[item.owner].duplicates += 1
 
     async def _meet(self, connection: "Connection", placed: Sequence[Placed]) -> None:
-        """Have a conversation for each person, one also when batches at once share an address."""
-        people = self._placer.people(placed)
-        reach = sorted(
-            (person.business_id, person.canonical_key, kind, scope, value, rank)
-            for person in people
-            for rank, (kind, scope, value) in enumerate(person.addresses)
-        )
-        addresses = [list(column) for column in zip(*reach, strict=True)]
-        lanes = sorted({lane for person in people for lane in person.lanes()})
-        async with connection.transaction():
-            if lanes:
-                await connection.execute(self._sql["line_up"], lanes)
-            await connection.execute(self._sql["meet"], *addresses[:5], self._means.clock.now())
-            await connection.execute(self._sql["lead"], *addresses)
+        """Have a conversation for whoever these are from."""
+        met = await meet(connection, self._placer.people(placed), self._means.clock.now())
+        self._means.probe.identity_resolved("created", met)
 
     async def _greet(self, connection: "Connection", deliveries: Sequence[Delivery]) -> None:
         """A contact that the provider calls new gets its conversation, marked as such."""

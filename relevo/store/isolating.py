@@ -9,8 +9,8 @@ from relevo.store.failures import is_retryable
 T = TypeVar("T")
 R = TypeVar("R")
 
-TRIES_MAX = 2
-"""A deadlock is tried once more; after another one whoever asked begins again."""
+TRIES_MAX = 4
+"""After so many deadlocks, or conversations merged away under it, whoever asked begins again."""
 
 
 async def isolated(

@@ -19,8 +19,11 @@ class StoreProbe(Protocol):
         """An operation has ended, well or badly; `rows` is for how many it was done together.
 
         Operations: `ingest` (deliveries), `load` (conversations), `commit` (steps of different
-        customers), `window`, `sweep` and `schedule` (one each).
+        customers), `merge` (of one link), `window`, `sweep` and `schedule` (one each).
         """
+
+    def identity_resolved(self, outcome: str, count: int) -> None:
+        """So many messages were from somebody known (`hit`), or people were met (`created`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class Placer:
 
     def _place(self, owner: int, delivery: Delivery, message: InboundMessage) -> Placed:
         region = self._regions[delivery.business_id]
+        addresses = reached(message.addresses, region, delivery.channel_id)
         latest = delivery.received_at + CLOCK_SKEW_MAX
         return Placed(
             owner=owner,
@@ -120,15 +121,17 @@ class Placer:
             channel_id=delivery.channel_id,
             canonical_key=identity.canonical_key(delivery.business_id, message.addresses, region),
             keys=list(message.keys),
-            addresses=reached(message.addresses, region, delivery.channel_id),
+            addresses=addresses,
             message=message,
             event_at=min(message.event_at or delivery.received_at, latest),
             received_at=delivery.received_at,
+            written=_written(message.addresses, addresses, region),
         )
 
     def _join(self, first: Placed, twin: Placed) -> None:
         """Let a message have what its twin knows more: ids, and addresses, phones before others."""
         first.keys.extend(key for key in twin.keys if key not in first.keys)
+        first.written |= twin.written
         if not set(twin.addresses) <= set(first.addresses):
             first.addresses = _together(first.addresses, twin.addresses)
             first.canonical_key = self._canonical_key(first.business_id, first.addresses)
@@ -142,6 +145,15 @@ def reached(addresses: Sequence[Address], region: str, channel_id: str) -> list[
     """Return addresses as they are stored, in their one spelling, with what they mean it within."""
     normalised = [identity.normalised(address, region) for address in addresses]
     return [(a.kind, _scope(a, channel_id), a.value) for a in normalised]
+
+
+def _written(
+    addresses: Sequence[Address], normalised: Sequence[Reached], region: str
+) -> dict[Reached, str]:
+    """Return the spelling of those that their provider spells otherwise than we do."""
+    pairs = zip(addresses, normalised, strict=True)
+    found = {reach: identity.as_written(address, region).value for address, reach in pairs}
+    return {reach: value for reach, value in found.items() if value != reach[2]}
 
 
 def _together(some: Sequence[Reached], more: Sequence[Reached]) -> list[Reached]:
@@ -162,4 +174,4 @@ def _as_message(contact: NewContact) -> InboundMessage:
 
 def _scope(address: Address, channel_id: str) -> str:
     """Return within what an address means something: a phone everywhere, the rest on its line."""
-    return "" if address.kind == PHONE else channel_id
+    return "" if identity.is_everywhere(address.kind) else channel_id

@@ -26,6 +26,9 @@ EARLY_MAX = timedelta(minutes=10)
 EARLY_ROWS_MAX = 5_000
 """How many statuses of one business wait; beyond that the oldest are dropped, and counted."""
 
+ROUNDS_MAX = 4
+"""Looks at a status whose conversation is merged or parted at this moment."""
+
 Status = tuple[int, str, str, str, str]
 """Ordinal of what was told, business, channel, one of the ids it names, status."""
 
@@ -95,8 +98,12 @@ class Statuses:
     async def _apply(self, connection: "Connection", news: Sequence[Status]) -> None:
         if not news:
             return
-        columns = (list(column) for column in zip(*news, strict=True))
+        columns = [list(column) for column in zip(*news, strict=True)]
         now = self._means.clock.now()
-        resolved = await connection.fetch(self._sql["note_statuses"], *columns, now)
-        for row in resolved:
-            self._wake(ConversationKey(row["business_id"], row["id"]))
+        for _ in range(ROUNDS_MAX):
+            rows = await connection.fetch(self._sql["note_statuses"], *columns, now)
+            for row in rows:
+                self._wake(ConversationKey(row["business_id"], row["id"]))
+            if not any(row["moved"] for row in rows):
+                return
+        raise StoreUnavailableError("conversations are merged again and again")

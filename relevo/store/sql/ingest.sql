@@ -49,7 +49,8 @@ ON CONFLICT DO NOTHING;
 -- One batch of messages, in one statement: places each by its addresses, drops what any of its ids
 -- names already, stores the rest, and tells what became of each.
 -- `unplaced` ones have an address that nobody has yet: they have to `meet` first. `raced` ones were
--- stored by another transaction that this statement waited for and cannot see; the next one can.
+-- stored, or merged into another conversation, by a transaction that this statement waited for and
+-- cannot see; the next one can. `torn`: some message's addresses lead to different people.
 -- A column of texts is one text, each element after a U+001F: the driver looks at the elements of an
 -- array one by one, and asks each whether it is an array.
 WITH item AS (
@@ -126,6 +127,33 @@ WITH item AS (
     ORDER BY reached.business_id, reached.kind, reached.scope, reached.value, reached.rank,
         reached.ordinal
     ON CONFLICT DO NOTHING
+), torn AS (
+    -- One message, hence one person: whose addresses lead to two, or whose phone is learned only now,
+    -- by which he is to be named. The merger settles that, from these links.
+    SELECT r.ordinal, r.business_id, one.kind, one.scope, one.value, r.kind AS other_kind,
+        r.scope AS other_scope, r.value AS other_value
+    FROM reached AS r JOIN reached AS one ON one.ordinal = r.ordinal AND one.rank < r.rank
+    WHERE r.rank > 0 AND (one.conversation_id <> r.conversation_id
+        OR one.conversation_id IS NULL AND one.kind = 'phone' AND r.conversation_id IS NOT NULL)
+    UNION ALL
+    SELECT r.ordinal, r.business_id, a.kind, a.scope, a.value, r.kind, r.scope, r.value
+    FROM known
+        JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
+        JOIN reached AS r ON r.ordinal = known.ordinal AND r.conversation_id <> m.conversation_id
+        CROSS JOIN LATERAL (
+            SELECT kind, scope, value FROM address
+            WHERE business_id = m.business_id AND conversation_id = m.conversation_id
+            ORDER BY kind, scope, value LIMIT 1
+        ) AS a
+), wished AS (
+    INSERT INTO link (business_id, kind, scope, value, other_kind, other_scope, other_value, reason,
+        wanted_at)
+    SELECT torn.business_id, torn.kind, torn.scope, torn.value, torn.other_kind, torn.other_scope,
+        torn.other_value, 'message', min(item.received_at)
+    FROM torn JOIN item USING (ordinal)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ORDER BY 1, 2, 3, 4, 5, 6, 7
+    ON CONFLICT DO NOTHING
 ), waiting AS (
     -- A reaction opens no turn. An echo of our own under an id of its own waits until the core has
     -- found which reply it is.
@@ -180,11 +208,14 @@ WITH item AS (
         AND u.message_id = r.message_id AND u.state = 'context'
     RETURNING r.ordinal, u.business_id, u.conversation_id, u.message_id, u.received_at
 ), proven AS (
-    -- The conversation is locked first here too: the commits that date a reply hold it.
+    -- The conversation is locked first here too: the commits that date a reply hold it. Where it was
+    -- merged or parted before it was locked, whoever doubts would not hear of it: not yet.
     UPDATE message AS m SET status = 'sent'
     FROM echoed AS e
         JOIN forbidding AS f ON f.business_id = e.business_id AND f.id = e.conversation_id
     WHERE m.business_id = e.business_id AND m.id = e.id AND m.status = ''
+        AND m.conversation_id = e.conversation_id
+    RETURNING e.ordinal, m.conversation_id
 ), seen AS (
     UPDATE message AS m
     SET source = 'webhook', fate = 'in_flight', received_at = revived.received_at
@@ -203,11 +234,14 @@ WITH item AS (
         DO UPDATE SET messages = accepted.messages + EXCLUDED.messages
 )
 SELECT item.ordinal,
-    coalesce(fresh.conversation_id, revived.conversation_id, echoed.conversation_id)
+    coalesce(fresh.conversation_id, revived.conversation_id, proven.conversation_id)
         AS conversation_id,
+    EXISTS (SELECT FROM torn) AS torn,
     CASE
         WHEN fresh.id IS NOT NULL THEN 'stored'
         WHEN revived.ordinal IS NOT NULL THEN 'revived'
+        WHEN revivable.ordinal IS NOT NULL THEN 'raced'
+        WHEN echoed.ordinal IS NOT NULL AND proven.ordinal IS NULL THEN 'raced'
         WHEN known.ordinal IS NOT NULL THEN 'duplicate'
         WHEN numbered.ordinal IS NOT NULL THEN 'raced'
         ELSE 'unplaced'
@@ -215,7 +249,9 @@ SELECT item.ordinal,
 FROM item
     LEFT JOIN fresh USING (ordinal)
     LEFT JOIN revived USING (ordinal)
+    LEFT JOIN revivable USING (ordinal)
     LEFT JOIN echoed USING (ordinal)
+    LEFT JOIN proven USING (ordinal)
     LEFT JOIN known USING (ordinal)
     LEFT JOIN numbered USING (ordinal);
 
@@ -256,30 +292,39 @@ WITH told AS (
     FROM told WHERE message_id IS NOT NULL
     ORDER BY business_id, message_id,
         array_position(ARRAY['sent', 'delivered', 'read', 'failed'], status) DESC
+), doubted AS (
+    SELECT m.business_id, m.id AS message_id, m.conversation_id
+    FROM news
+        JOIN message AS m ON m.business_id = news.business_id AND m.id = news.message_id
+        JOIN outbox AS o ON o.business_id = m.business_id AND o.message_id = m.id
+    WHERE news.status <> 'failed' AND m.source IN ('turn', 'schedule', 'api') AND m.status = ''
+        AND o.state IN ('pending', 'sending', 'unknown')
 ), resolving AS (
     SELECT c.business_id, c.id FROM conversation AS c
-    WHERE (c.business_id, c.id) IN (
-        SELECT m.business_id, m.conversation_id
-        FROM news
-            JOIN message AS m ON m.business_id = news.business_id AND m.id = news.message_id
-            JOIN outbox AS o ON o.business_id = m.business_id AND o.message_id = m.id
-        WHERE news.status <> 'failed' AND m.source IN ('turn', 'schedule', 'api') AND m.status = ''
-            AND o.state IN ('pending', 'sending', 'unknown'))
+    WHERE (c.business_id, c.id) IN (SELECT business_id, conversation_id FROM doubted)
     ORDER BY c.business_id, c.id
     FOR NO KEY UPDATE
 ), raised AS (
     UPDATE conversation AS c SET version = c.version + 1
     FROM resolving AS r WHERE c.business_id = r.business_id AND c.id = r.id
 ), locked AS (
-    SELECT m.business_id, m.id AS message_id FROM message AS m
+    SELECT m.business_id, m.id AS message_id, m.conversation_id FROM message AS m
     WHERE (m.business_id, m.id) IN (SELECT business_id, message_id FROM news)
         AND (SELECT count(*) FROM resolving) >= 0
     ORDER BY m.business_id, m.id
     FOR NO KEY UPDATE
+), moved AS (
+    -- Merged or parted before it was locked: whoever doubts it would not hear of this. Next time.
+    SELECT d.business_id, d.message_id, l.conversation_id
+    FROM doubted AS d JOIN locked AS l USING (business_id, message_id)
+    WHERE NOT EXISTS (SELECT FROM resolving AS r
+        WHERE r.business_id = l.business_id AND r.id = l.conversation_id)
 ), noted AS (
     UPDATE message AS m SET status = news.status
     FROM news JOIN locked USING (business_id, message_id)
-    WHERE m.business_id = news.business_id AND m.id = news.message_id
+    WHERE NOT EXISTS (SELECT FROM moved
+            WHERE moved.business_id = news.business_id AND moved.message_id = news.message_id)
+        AND m.business_id = news.business_id AND m.id = news.message_id
         AND coalesce(array_position(ARRAY['sent', 'delivered', 'read', 'failed'], m.status), 0)
             < array_position(ARRAY['sent', 'delivered', 'read', 'failed'], news.status)
 ), waiting AS (
@@ -291,7 +336,9 @@ WITH told AS (
     ORDER BY business_id, channel_id, key, status
     ON CONFLICT DO NOTHING
 )
-SELECT business_id, id FROM resolving;
+SELECT business_id, id, false AS moved FROM resolving
+UNION ALL
+SELECT business_id, conversation_id, true FROM moved;
 
 -- name: early_waiting
 SELECT EXISTS (SELECT FROM early_status);
@@ -328,6 +375,24 @@ WITH alone AS MATERIALIZED (
         ELSE 'dropped' END AS outcome
 )
 SELECT outcome, count(*)::int AS rows FROM gone GROUP BY outcome;
+
+-- name: wish
+-- Links of addresses that somebody is known under: a number that was changed, a contact's addresses.
+INSERT INTO link (business_id, kind, scope, value, other_kind, other_scope, other_value, reason,
+    wanted_at)
+SELECT t.business_id, t.kind, t.scope, t.value, t.other_kind, t.other_scope, t.other_value, t.reason,
+    $9::timestamptz
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::text[])
+    AS t (business_id, kind, scope, value, other_kind, other_scope, other_value, reason)
+    LEFT JOIN address AS one ON one.business_id = t.business_id AND one.kind = t.kind
+        AND one.scope = t.scope AND one.value = t.value
+    LEFT JOIN address AS other ON other.business_id = t.business_id AND other.kind = t.other_kind
+        AND other.scope = t.other_scope AND other.value = t.other_value
+WHERE one.conversation_id IS DISTINCT FROM other.conversation_id
+ORDER BY 1, 2, 3, 4, 5, 6, 7
+ON CONFLICT DO NOTHING
+RETURNING business_id;
 
 -- name: set_aside
 -- What was delivered and cannot be read or stored: kept raw.

@@ -37,6 +37,16 @@ FROM unnest($1::text[], $2::bigint[]) AS c (business_id, conversation_id)
     JOIN address AS a
         ON a.business_id = c.business_id AND a.conversation_id = c.conversation_id;
 
+-- name: wishing
+-- Businesses with links to carry out.
+SELECT DISTINCT business_id FROM link;
+
+-- name: touched
+-- Conversations that were merged or parted lately, perhaps by another process: rows have moved there
+-- that are older than what a sweep looks for.
+SELECT business_id, survivor_id, loser_id, greatest(merged_at, undone_at) AS at FROM merge
+WHERE greatest(merged_at, undone_at) > $1::timestamptz;
+
 -- name: channels_of_others
 SELECT id, business_id FROM channel
 WHERE id = ANY ($1::text[]) AND business_id <> $2::text

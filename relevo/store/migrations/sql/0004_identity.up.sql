@@ -53,6 +53,8 @@ CREATE TABLE merge (
     PRIMARY KEY (business_id, id)
 );
 CREATE INDEX merge_of_survivor ON merge (business_id, survivor_id);
+CREATE INDEX merge_of_loser ON merge (business_id, loser_id);
+CREATE INDEX merge_recent ON merge (greatest(merged_at, undone_at));
 
 -- Every conversation at the AI that a customer ever had: what has to be erased there.
 CREATE TABLE ai_conversation (
@@ -199,5 +201,6 @@ GRANT SELECT, INSERT ON link TO relevo_ingest;
 GRANT SELECT (business_id, survivor_id, loser_id, undone_at) ON merge TO relevo_ingest;
 GRANT SELECT, INSERT, UPDATE, DELETE ON early_change TO relevo_ingest;
 GRANT SELECT (business_id) ON link, idempotency TO relevo_sweep;
+GRANT SELECT (business_id, survivor_id, loser_id, merged_at, undone_at) ON merge TO relevo_sweep;
 GRANT SELECT (business_id, due_at, state) ON outgoing TO relevo_sweep;
 GRANT SELECT (business_id, id, scopes, hash, expires_at, revoked_at) ON api_key TO relevo_sweep;
