@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fuzz.targets import kept
+from fuzz.targets import kept, samples
 from relevo.store.embedded import DatabaseUrls
 from tests.every_line import named
 from tests.every_provider import PHONE, Line, every_house
@@ -111,3 +111,51 @@ async def test_whatever_was_kept_of_a_body_is_answered_with_200_on_every_channel
         kept_raw = await house.rows("SELECT business_id, reason FROM quarantine")
         assert "refused_by_store" not in {row["reason"] for row in kept_raw}
         assert {row["business_id"] for row in kept_raw} == {named(line.kind) for line in lines}
+
+
+async def test_who_shows_no_phone_is_answered_and_known_again_by_both_addresses(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    async with every_house(database, tmp_path, NOON, quiet_seconds=35) as (house, lines):
+        for line in lines:
+            await line.hears("Hola", second=True)
+        await house.advance(60)
+        assert [line.replies() for line in lines] == [["ok"]] * len(lines)
+        for line in lines:
+            await line.hears("Soy yo", phone=PHONE, second=True)
+        await house.advance(60)
+        for line in lines:
+            await line.hears("Y otra vez", phone=PHONE)
+        await house.advance(60)
+        for line in lines:
+            known = await line.rows("SELECT id FROM conversation WHERE business_id = $1")
+            assert len(known) == 1, line.kind
+            assert line.replies() == ["ok"] * 3, line.kind
+
+
+NO_CHATS = {
+    "cloud_api": ("group.json", "history.json", "contacts-sync.json", "user-actions.json"),
+    "360dialog": ("group.json", "history.json"),
+    "evolution": (
+        "group.json",
+        "status-broadcast.json",
+        "newsletter.json",
+        "another-instance.json",
+    ),
+    "twilio": ("other-sender.form", "sms.form"),
+    "wati": ("chatbot-triggered.json", "new-contact.json"),
+    "manychat": ("not-rendered.json",),
+}
+
+
+async def test_what_is_no_chat_with_one_customer_is_never_answered(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    async with every_house(database, tmp_path, NOON) as (house, lines):
+        for line in lines:
+            bodies = {path.name: path.read_bytes() for path in samples(f"{line.kind}/webhook")}
+            for name in NO_CHATS[line.kind]:
+                assert await line.posts(bodies[name]) == 200
+        await house.advance(600)
+        assert [line.replies() for line in lines] == [[]] * len(lines)
+        assert await house.rows("SELECT id FROM message") == []
