@@ -159,3 +159,38 @@ async def test_what_is_no_chat_with_one_customer_is_never_answered(
         await house.advance(600)
         assert [line.replies() for line in lines] == [[]] * len(lines)
         assert await house.rows("SELECT id FROM message") == []
+
+
+async def test_two_conversations_of_one_person_are_merged_by_the_message_that_names_both(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    async with every_house(database, tmp_path, NOON, quiet_seconds=35) as (house, every):
+        lines = [line for line in every if line.hides_phone]
+        for line in lines:
+            await line.hears("Hola", second=True)
+        await house.advance(60)
+        for line in lines:
+            await line.hears("Hay lugar?", phone=PHONE)
+        await house.advance(60)
+        apart = await house.rows("SELECT id FROM conversation")
+        assert len(apart) == 2 * len(lines)
+        for line in lines:
+            await line.hears("Soy la misma", phone=PHONE, second=True)
+        await house.advance(120)
+        for line in lines:
+            await expect_one_thread(line)
+        told = [
+            r for r in house.ai.requests if "Hola" in str(r.body) and "Hay lugar?" in str(r.body)
+        ]
+        assert len(told) >= len(lines)
+
+
+async def expect_one_thread(line: Line) -> None:
+    [known] = await line.rows("SELECT id, canonical_key FROM conversation WHERE business_id = $1")
+    assert known["canonical_key"] == f"phone:{line.business}:{PHONE}", line.kind
+    thread = await line.rows(
+        "SELECT conversation_id, author FROM message WHERE business_id = $1 ORDER BY event_at, id"
+    )
+    assert {row["conversation_id"] for row in thread} == {known["id"]}, line.kind
+    assert [row["author"] for row in thread] == ["customer", "assistant"] * 3, line.kind
+    assert line.replies() == ["ok"] * 3, line.kind

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relevo.errors import ProviderError
@@ -99,7 +99,6 @@ def test_no_bytes_make_reading_fail(body: bytes) -> None:
     assert_read(arrivals(body, INSTANCE))
 
 
-@settings(max_examples=400)
 @given(EVENTS, ROWS | ANYTHING | st.lists(ROWS, max_size=3))
 def test_no_odd_field_makes_reading_fail(event: str, data: object) -> None:
     assert_read(arrivals(encoded(envelope(event, data)), INSTANCE))
@@ -112,7 +111,6 @@ def test_no_odd_envelope_makes_reading_fail(changes: dict[str, Any]) -> None:
     assert_read(arrivals(encoded({**SAID.webhook(), **changes}), INSTANCE))
 
 
-@settings(max_examples=400)
 @given(st.lists(ROWS | ANYTHING, max_size=4), ANYTHING)
 def test_no_odd_row_makes_a_history_fail(rows: list[object], pages: object) -> None:
     reading = Reading(ANA, NOW - timedelta(hours=1))
@@ -124,7 +122,6 @@ def test_no_odd_row_makes_a_history_fail(rows: list[object], pages: object) -> N
         assert_texts(astuple(item))
 
 
-@settings(max_examples=400)
 @given(ANYTHING, st.sampled_from([200, 201, 400, 500]))
 def test_no_odd_answer_makes_a_send_fail(answer: object, status: int) -> None:
     for body in (answer, {"key": answer}, {"response": answer}, {"response": {"message": answer}}):
