@@ -35,6 +35,7 @@ WHO = {
 
 LONG = "7" * (WORD_CHARS_MAX + 1)
 NONE: tuple[Any, ...] = (LONG, "", "  ", "0", None, True, 1.5, [], {"id": "1"})
+NOBODY: tuple[Any, ...] = (LONG, "", None, True, 1.5, [], {"id": "1"})
 ODD: tuple[Any, ...] = ("\U0001f600" * WORD_CHARS_MAX, "a b\nc", "'; DROP", "\u202e1", 7, -1)
 
 
@@ -83,5 +84,5 @@ async def test_what_is_no_id_is_kept_raw_and_what_is_odd_is_an_id(
 async def test_who_cannot_be_named_is_kept_raw(
     kind: str, lines: Mapping[str, ChannelAdapter]
 ) -> None:
-    for none in (LONG, "", None, True, 1.5, [], {"id": "1"}):
+    for none in NOBODY:
         assert read(lines[kind], kind, WHO[kind], none) == Unusable("no_address"), none
