@@ -3,6 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 COVERAGE_MIN ?= 90
+# Each has a PostgreSQL of its own, so more are no gain on two cores; 0 tests in this process.
+TEST_WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +32,8 @@ run: $(RUN_READY) ## Install what running needs and start Relevo (options: ARGS=
 	@exec $(BIN)/relevo serve $(ARGS)
 
 test: check core-coverage ## Install, run every check and all tests, with coverage
-	$(BIN)/pytest --cov=relevo --cov-branch --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
+	$(BIN)/pytest --numprocesses=$(TEST_WORKERS) --dist=loadfile --no-loadscope-reorder \
+		--cov=relevo --cov-branch --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
 
 check: $(DEV_READY) ## Lint, format, types, architecture contracts, spelling
 	$(BIN)/ruff check

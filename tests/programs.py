@@ -1,9 +1,12 @@
 """System programs that a test needs: found, or installed where root and apt are, or skipped."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -29,9 +32,10 @@ def found(*names: str) -> str | None:
 def chromium() -> str | None:
     """Return the path of a Chromium, or None; tries apt once where this is root's machine."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    if (path := found(*names)) is not None:
-        return path
-    return found(*names) if _apt("install", "-y", "-qq", "chromium") else None
+    with _alone():
+        if (path := found(*names)) is not None:
+            return path
+        return found(*names) if _apt("install", "-y", "-qq", "chromium") else None
 
 
 @cache
@@ -39,15 +43,26 @@ def promtool() -> str | None:
     """Return the path of a promtool; its package is unpacked aside, so that no server starts."""
     if (path := found("promtool")) is not None:
         return path
-    folder = Path(tempfile.gettempdir()) / f"relevo-tests-{os.getuid()}" / "prometheus"
-    unpacked = folder / "usr" / "bin" / "promtool"
-    if not unpacked.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _apt("download", "-qq", "prometheus", folder=folder):
-            return None
-        package = next(folder.glob("*.deb"))
-        subprocess.run(["dpkg", "-x", package, folder], check=True, capture_output=True)
-    return str(unpacked)
+    with _alone() as ours:
+        folder = ours / "prometheus"
+        unpacked = folder / "usr" / "bin" / "promtool"
+        if not unpacked.exists():
+            folder.mkdir(exist_ok=True)
+            if not _apt("download", "-qq", "prometheus", folder=folder):
+                return None
+            package = next(folder.glob("*.deb"))
+            subprocess.run(["dpkg", "-x", package, folder], check=True, capture_output=True)
+        return str(unpacked)
+
+
+@contextmanager
+def _alone() -> Iterator[Path]:
+    """Be the only test worker in here, with a folder that stays: nobody sees what is half there."""
+    folder = Path(tempfile.gettempdir()) / f"relevo-tests-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 def _apt(*command: str, folder: Path | None = None) -> bool:
