@@ -37,6 +37,12 @@ WHERE c.business_id = $1::text AND c.id = ANY ($2::bigint[])
 ORDER BY c.business_id, c.id
 FOR UPDATE;
 
+-- name: named
+-- Whom these texts name, in whatever kind of address.
+SELECT DISTINCT ON (conversation_id) kind, scope, value, conversation_id FROM address
+WHERE business_id = $1::text AND value = ANY ($2::text[])
+ORDER BY conversation_id, kind, scope, value;
+
 -- name: parted_before
 -- Whether a person has parted these two, or any that were merged into them since.
 WITH RECURSIVE one (id) AS (
@@ -152,8 +158,8 @@ SET version = n.version, last_customer_at = n.last_customer_at,
 FROM jsonb_populate_record(NULL::conversation, $3::jsonb) AS n
 WHERE c.business_id = $1::text AND c.id = $2::bigint;
 
--- name: merge_to_undo
-SELECT m.id, m.survivor_id, m.loser_id, m.reason, m.survivor::text AS survivor,
+-- name: merge
+SELECT m.business_id, m.id, m.survivor_id, m.loser_id, m.reason, m.survivor::text AS survivor,
     m.loser::text AS loser, m.addresses::text AS addresses, m.message_ids, m.turn_ids, m.merged_at,
     m.undone_at
 FROM merge AS m
@@ -171,10 +177,10 @@ WHERE business_id = $1::text AND id > $2::bigint AND undone_at IS NULL
 SELECT n.* FROM jsonb_populate_record(NULL::conversation, $1::jsonb) AS n;
 
 -- name: turns_since
-SELECT t.id, t.stage, t.outcome, t.address_kind, t.address_value, t.message_ids
+SELECT t.id, t.stage, t.outcome, t.closed_at, t.address_kind, t.address_value, t.message_ids
 FROM turn AS t
 WHERE t.business_id = $1::text AND t.conversation_id = $2::bigint
-    AND (t.closed_at >= $3::timestamptz OR t.stage <> 'ended')
+    AND (t.stage <> 'ended' OR t.ended_at >= $3::timestamptz)
 ORDER BY t.closed_at, t.id;
 
 -- name: reached_since
@@ -227,8 +233,8 @@ UPDATE merge SET undone_at = $3::timestamptz WHERE business_id = $1::text AND id
 
 -- name: merges_of
 -- The merges in which a conversation was, newest first.
-SELECT id, survivor_id, loser_id, reason, loser ->> 'canonical_key' AS loser_key, merged_at,
-    undone_at, cardinality(message_ids) AS messages
+SELECT id, survivor_id AS survivor, loser_id AS loser, loser ->> 'canonical_key' AS loser_key, reason,
+    cardinality(message_ids) AS messages, merged_at, undone_at
 FROM merge
 WHERE business_id = $1::text AND (survivor_id = $2::bigint OR loser_id = $2::bigint)
 ORDER BY id DESC
