@@ -1,6 +1,7 @@
 """An Evolution line in the whole product: webhooks in, replies out, and people who step in."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,6 +106,30 @@ async def test_our_own_reply_that_is_echoed_is_no_colleague_s(shop: Shop) -> Non
     assert [turn["outcome"] for turn in await shop.house.why(PHONE)] == ["answered"]
     rows = await shop.house.rows("SELECT author, status FROM message ORDER BY id")
     assert [tuple(row) for row in rows] == [("customer", ""), ("assistant", "read")]
+    assert (await shop.house.audit()).sound
+
+
+async def test_a_reply_that_is_echoed_under_a_lid_before_its_answer_is_in_one_thread(
+    shop: Shop,
+) -> None:
+    """Nobody knows the lid yet, nor the id: that it is ours shows when both are known."""
+
+    async def echo(said: Said) -> None:
+        await shop.posts(replace(said, chat=ONLY_LID).webhook("send.message"))
+
+    shop.gateway.before_send_answer = echo
+    await shop.hears("Hola", Chat(PHONE))
+    await shop.house.advance(60)
+    shop.gateway.before_send_answer = None
+    await shop.hears("Gracias")
+    await shop.house.advance(60)
+    assert shop.texts() == ["ok", "ok"]
+    assert [turn["missed"] for turn in await shop.house.why(PHONE)] == [[], []]
+    [known] = await shop.house.rows("SELECT id FROM conversation")
+    thread = await shop.house.rows("SELECT author, conversation_id FROM message ORDER BY id")
+    assert [tuple(row) for row in thread] == [
+        (author, known["id"]) for author in ("customer", "assistant", "assistant", "customer")
+    ]
     assert (await shop.house.audit()).sound
 
 
