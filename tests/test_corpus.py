@@ -8,8 +8,11 @@ import pytest
 
 from fuzz.keeping import reached
 from fuzz.mutating import mutated
-from fuzz.targets import CORPUS, SAMPLES, Target, kept, targets
+from fuzz.targets import CORPUS, FORMS, SAMPLES, Target, kept, targets
 from relevo.http.bodies import BODY_BYTES_MAX
+
+NEIGHBOURS = 60
+"""How often each input is changed, in the ways that the fuzzer changes it; always the same ones."""
 
 BODY_SECONDS_MAX = 10.0
 """Of the processor, for the largest body there can be: less than one, but on a slow machine; what
@@ -22,11 +25,16 @@ def known() -> Mapping[str, Target]:
 
 
 @pytest.mark.parametrize("name", sorted(targets()))
-def test_every_input_that_was_kept_is_read(name: str, known: Mapping[str, Target]) -> None:
+def test_every_input_that_was_kept_is_read_and_so_are_its_neighbours(
+    name: str, known: Mapping[str, Target]
+) -> None:
     paths = kept(name)
     assert paths
     for path in paths:
-        known[name](path.read_bytes())
+        body = path.read_bytes()
+        known[name](body)
+        for seed in range(NEIGHBOURS):
+            known[name](mutated(body, seed, form=name in FORMS) or b"")
 
 
 def test_no_input_is_kept_of_what_nobody_reads(known: Mapping[str, Target]) -> None:
