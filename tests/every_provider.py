@@ -21,6 +21,8 @@ import orjson
 from relevo.messages import Address
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.inspection import why
+from relevo.store.linking import link_lead
+from relevo.store.merging import Fulfilled, Writer
 from tests.every_line import PUBLIC_URL, configuration, named
 from tests.fakes.cloud_api import FakeCloudApi, echo, signed, text, webhook
 from tests.fakes.evolution import Chat, FakeEvolution, Said
@@ -76,6 +78,13 @@ class Line(ABC):
     async def echoes(self) -> None:
         if body := self.echo():
             assert await self.posts(body) == 200
+
+    async def is_lead(self, lead: str) -> None:
+        """The CRM says who this is."""
+        now = self.house.clock.now()
+        writer = Writer(self.house.relevo.database.pools, REGION, incarnation=0)
+        done = await link_lead(writer, self.business, ("phone", "", PHONE), lead, now)
+        assert done.fulfilled is Fulfilled.LED
 
     async def told(self, address: str = PHONE) -> list[dict[str, Any]]:
         """Return the customer's turns, oldest first."""

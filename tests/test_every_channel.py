@@ -63,9 +63,13 @@ async def test_one_person_is_one_thread_on_every_channel(
             elif "webhook" in event:
                 house.ai.answers.extend(answers(timeline, event) * len(lines))
                 await happens(lines, event)
+            else:
+                for line in lines:
+                    await expect(line, expected, expected["canonical_key_before_lead"])
+                    await line.is_lead(event["link_lead"])
             await house.quiet()
         for line in lines:
-            await expect(line, expected)
+            await expect(line, expected, expected["canonical_key_after_lead"])
 
 
 def answers(timeline: list[dict[str, Any]], event: dict[str, Any]) -> list[str]:
@@ -84,10 +88,10 @@ async def happens(lines: tuple[Line, ...], event: dict[str, Any]) -> None:
             await line.hears(event["webhook"], phone=given.get("phone", ""), second=second)
 
 
-async def expect(line: Line, expected: dict[str, Any]) -> None:
+async def expect(line: Line, expected: dict[str, Any], key: str) -> None:
     known = await line.rows("SELECT canonical_key FROM conversation WHERE business_id = $1")
-    key = expected["canonical_key_before_lead"].format(business=line.business)
-    assert [row["canonical_key"] for row in known] == [key] * expected["conversations"], line.kind
+    keys = [key.format(business=line.business)] * expected["conversations"]
+    assert [row["canonical_key"] for row in known] == keys, line.kind
     turns = [
         {"messages": [m["text"] for m in turn["messages"]], "replies": turn["replies"]}
         for turn in await line.told()
