@@ -108,7 +108,9 @@ def absorb(
     """Find webhook rows among `untold` that are the same message as a stored row.
 
     A row from history that is neither told nor in a turn (`taken`) gives way to the webhook's,
-    which so becomes unread again; every other one stays and takes in the webhook's.
+    which so becomes unread again. So does one that was imported: it counts as told and nobody has
+    told it, and what comes by webhook is never silenced by an older system's copy. Every other one
+    stays and takes in the webhook's.
     """
     free = [w for w in witnesses if w.source is not Source.WEBHOOK and w.untold is not Untold.DUE]
     absorbed = []
@@ -119,7 +121,8 @@ def absorb(
         if row is None:
             continue
         free.remove(row)
-        if message.inbound and row.untold is Untold.CONTEXT and row.id not in taken:
+        recalled = message.inbound and row.untold is Untold.CONTEXT and row.id not in taken
+        if recalled or row.source is Source.IMPORT:
             absorbed.append(Absorbed(duplicate=row.id, kept=message.id, by_webhook=False))
         else:
             absorbed.append(Absorbed(duplicate=message.id, kept=row.id, by_webhook=True))

@@ -162,6 +162,14 @@ def test_a_webhook_for_a_row_told_joined_or_not_the_customers_adds_nothing(
     assert (pair.duplicate, pair.kept, pair.by_webhook) == (2, 1, True)
 
 
+@pytest.mark.parametrize("author", [Author.CUSTOMER, Author.AGENT])
+def test_an_imported_row_always_gives_way_to_a_webhook(author: Author) -> None:
+    came = row(2, "10:00:01", author, untold=Untold.UNREAD)
+    known = row(1, "10:00:00", author, source=Source.IMPORT)
+    (pair,) = absorb((came,), (known,), frozenset())
+    assert (pair.duplicate, pair.kept, pair.by_webhook) == (1, 2, False)
+
+
 def test_twins_take_one_witness_each_and_a_turns_own_messages_none() -> None:
     came = tuple(row(n, "10:00:00", untold=Untold.UNREAD) for n in (3, 4, 5))
     seen = tuple(row(n, "10:00:00", source=Source.HISTORY) for n in (1, 2))
