@@ -12,6 +12,7 @@ from pathlib import Path
 from relevo import __version__
 from relevo.commands import (
     asking,
+    backfilling,
     dead_letters,
     demo,
     doctor,
@@ -56,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Answers WhatsApp customers with an AI that knows what the humans said.",
         epilog="Exit codes: 0 well; 1 a command did its work and what it found is not well (audit: "
         "something is missing; why: nobody is known; demo: the AI did not know; retry, drop, "
-        "replay, answer: there is nothing, or it is refused; import: something was refused; "
-        "doctor: something was found); 2 it cannot be done, and one line says why.",
+        "replay, answer: there is nothing, or it is refused; import, backfill: something was "
+        "refused; doctor: something was found); 2 it cannot be done, and one line says why.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"relevo {__version__}")
@@ -65,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, help="configuration file (default: $RELEVO_CONFIG, ./relevo.toml)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    modules = (serving, demo, asking, holding, dead_letters, quarantine, importing, doctor, keys)
+    modules = (
+        *(serving, demo, asking, holding, dead_letters, quarantine, importing, backfilling),
+        *(doctor, keys),
+    )
     for module in modules:
         module.add(commands)
     return parser

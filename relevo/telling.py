@@ -2,7 +2,8 @@
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import MAXYEAR, datetime
 from typing import Any, TypeVar
@@ -128,6 +129,15 @@ async def wait(clock: Clock, seconds: float, why: str) -> None:
         for _ in range(math.ceil(seconds / STEP_SECONDS)):
             await sleep(clock, STEP_SECONDS)
             progress.advance(task, STEP_SECONDS)
+
+
+@contextmanager
+def progress(what: str, expected: int) -> Iterator[Callable[[int], None]]:
+    """Show how much of something long is done, on a terminal; yields what is told of each step."""
+    on = Console(stderr=True)
+    with Progress(console=on, transient=True, disable=not on.is_terminal) as shown:
+        task = shown.add_task(what, total=expected)
+        yield lambda steps: shown.advance(task, steps)
 
 
 def verdict(*, knew: bool) -> None:

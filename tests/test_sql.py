@@ -22,6 +22,7 @@ LOGIN = "login"
 ROLE_OF_FILE = {
     "api_keys": "relevo_app",
     "audit": OWNER,
+    "backfill": "relevo_app",
     "catalog": OWNER,
     "conversations": "relevo_app",
     "doctor": OWNER,
@@ -160,6 +161,20 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("idempotency", "keep"): (BUSINESS, "5", 202, b"{}"),
     ("idempotency", "businesses"): (),
     ("idempotency", "forget"): (BUSINESS, NOON, 100),
+    ("backfill", "waiting"): (BUSINESS, 0, 1, 500),
+    ("backfill", "resolve"): (BUSINESS, IDS),
+    ("backfill", "lock"): (BUSINESS, IDS),
+    ("backfill", "lead_to"): (BUSINESS, ["lead"], [""], ["7"], [5]),
+    ("backfill", "name_by_lead"): (BUSINESS, IDS),
+    ("backfill", "wish"): (
+        BUSINESS,
+        *([word] for word in ("lead", "", "7", "lid", LINE, "9")),
+        NOON,
+    ),
+    ("backfill", "near"): (BUSINESS, IDS, IDS),
+    ("backfill", "reached_at"): (BUSINESS, IDS),
+    ("backfill", "settle"): (BUSINESS, ROW),
+    ("backfill", "date"): (BUSINESS, IDS, timedelta(seconds=60), NOON),
     ("holding", "hold"): (BUSINESS, 5, NOON),
     ("holding", "resume"): (BUSINESS, 5, NOON),
     ("holding", "waiting"): (BUSINESS, 5),
@@ -194,6 +209,11 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
 WHOLE_TABLES = {
     ("conversations", "tagged"),
     ("conversations", "holding"),
+    ("backfill", "stage_alone"),
+    ("backfill", "stage"),
+    ("backfill", "waiting_count"),
+    ("backfill", "try_again"),
+    ("backfill", "summary"),
     ("load", "reserve"),
     ("outgoing", "ask"),
     ("sweep", "unread_all"),
@@ -323,6 +343,11 @@ INSERT INTO outbox
 SELECT '{BUSINESS}', id, id + {CUSTOMERS}, 1, 'accepted', 'relevo-' || id, now(), 1, now(), now(),
     NULL, false, ''
 FROM message WHERE id <= {CUSTOMERS};
+INSERT INTO legacy_message (business_id, channel_id, legacy_id, to_number, author, lead_id, lid,
+    body, created_at, state)
+SELECT '{BUSINESS}', '{LINE}', 'l' || n, '+' || n, 'customer', 'lead ' || n, n, 'Hola', now(),
+    CASE WHEN n < 100 THEN 'waiting' ELSE 'inserted' END
+FROM generate_series(1, {CUSTOMERS}) AS n;
 INSERT INTO dead_letter SELECT '{BUSINESS}', id, conversation_id, 'answering', 'timeout', now(),
     now(), 'superseded' FROM turn;
 INSERT INTO outgoing (business_id, conversation_id, author, body, due_at, state, message_id,

@@ -76,9 +76,10 @@ INSERT INTO outgoing (business_id, conversation_id, author, body, due_at, state,
 SELECT '{b}', id, 'agent', 'a secret of the {b}', now(), 'scheduled', now()
 FROM conversation WHERE business_id = '{b}';
 INSERT INTO idempotency VALUES ('{b}', 'once', 'asked', 202, 'a secret of the {b}', now());
-INSERT INTO legacy_message (business_id, channel_id, legacy_id, to_number, direction, lead_id, lid,
+INSERT INTO legacy_message (business_id, channel_id, legacy_id, to_number, author, lead_id, lid,
     body, created_at, state)
-VALUES ('{b}', '{b}-line', '1', '50370000101', 'in', '', '', 'a secret of the {b}', '', 'waiting');
+VALUES ('{b}', '{b}-line', '1', '+50370000101', 'customer', '', '', 'a secret of the {b}', now(),
+    'waiting');
 """
 
 

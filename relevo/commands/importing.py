@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relevo.commands import opening
+from relevo.commands import importing_messages, opening
 from relevo.commands.opening import BAD, WELL, Commands
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ REFUSED = {
 def add(commands: Commands) -> None:
     """Add the command of this module."""
     parser = commands.add_parser(
-        "import", help="take over the customers of a system that is replaced", allow_abbrev=False
+        "import",
+        help="take over the customers and messages of a system that is replaced",
+        allow_abbrev=False,
     )
     what = parser.add_subparsers(required=True, metavar="WHAT")
     threads = opening.add(what, "threads", "the table threads, of SQLite or CSV", _threads)
@@ -57,6 +59,7 @@ def add(commands: Commands) -> None:
         "--dry-run", action="store_true", help="tell what would happen, and change nothing"
     )
     threads.add_argument("--json", action="store_true", help="for a script")
+    importing_messages.add(what)
 
 
 async def _threads(options: argparse.Namespace) -> int:
@@ -81,9 +84,7 @@ async def _threads(options: argparse.Namespace) -> int:
 async def _take(
     options: argparse.Namespace, business: "Business", owner_url: str, expected: int
 ) -> "Tally":
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from relevo import telling
     from relevo.clock import SystemClock
     from relevo.store.importing import Importing, Tally
     from relevo.store.legacy import threads
@@ -91,16 +92,14 @@ async def _take(
 
     now = SystemClock().now()
     tally = Tally()
-    on = Console(stderr=True)
     async with as_owner(owner_url) as connection:
         importing = Importing(
             connection, business.id, business.region, now, rehearsal=options.dry_run
         )
-        with Progress(console=on, transient=True, disable=not on.is_terminal) as progress:
-            task = progress.add_task("importing", total=expected)
+        with telling.progress("importing", expected) as advance:
             async for page in threads(options.file, now):
                 await importing.take(page, tally)
-                progress.update(task, completed=tally.rows)
+                advance(len(page))
     return tally
 
 

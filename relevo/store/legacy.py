@@ -8,19 +8,20 @@
 """
 
 import asyncio
-import csv
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from relevo.ai_conversations import AiConversation, RefusedIdError
 from relevo.errors import FileError
 from relevo.messages import CLOCK_SKEW_MAX
+from relevo.store import legacy_files
 from relevo.store.sql import statements
 
 PAGE_ROWS = 1000
@@ -31,9 +32,8 @@ WHATSAPP_BEGAN = datetime(2009, 1, 1, tzinfo=UTC)
 """No customer wrote before; older times are zeros of some clock."""
 
 _SQLITE: Final = b"SQLite format 3\0"
-_HEADER_BYTES_MAX = 4096
 TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
 
 
@@ -60,8 +60,8 @@ class LegacyThread:
 Pages: TypeAlias = Generator[list[LegacyThread], None, None]
 
 
-def instant(given: object, now: datetime) -> datetime | None:
-    """Return the instant that a row tells, None for none; a time without a zone is UTC.
+def instant(given: object, now: datetime, local: tzinfo = UTC) -> datetime | None:
+    """Return the instant that a row tells, None for none; a time without a zone is `local`.
 
     Raises:
         RefusedTimeError: if it is none, or one at which no customer wrote.
@@ -75,10 +75,19 @@ def instant(given: object, now: datetime) -> datetime | None:
         raise RefusedTimeError("not_a_time")
     date, time, fraction, zone = found.groups()
     try:
-        told = datetime.fromisoformat(f"{date}T{time}{zone or 'Z'}").astimezone(UTC)
+        written = datetime.fromisoformat(f"{date}T{time}{zone or ''}")
+        told = (written if zone else written.replace(tzinfo=local)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise RefusedTimeError("not_a_time") from error
-    told = told.replace(microsecond=int((fraction or "0")[:6].ljust(6, "0")))
+    return plausible(told.replace(microsecond=int((fraction or "0")[:6].ljust(6, "0"))), now)
+
+
+def plausible(told: datetime, now: datetime) -> datetime:
+    """Return an instant at which somebody may have written.
+
+    Raises:
+        RefusedTimeError: if nobody can have.
+    """
     if told < WHATSAPP_BEGAN:
         raise RefusedTimeError("too_old")
     if told > now + CLOCK_SKEW_MAX:
@@ -110,7 +119,7 @@ def is_sqlite(path: Path) -> bool:
     Raises:
         FileError: if the file cannot be read, or has nothing in it.
     """
-    with _readable(path), path.open("rb") as file:
+    with legacy_files.readable(path), path.open("rb") as file:
         head = file.read(len(_SQLITE))
     if not head:
         raise FileError(f"{path} is empty; name the SQLite file of the old system, or a CSV of it")
@@ -123,8 +132,7 @@ def count(path: Path) -> int:
         with opened(path, write=False) as connection:
             [[rows]] = connection.execute(statements("sqlite/threads")["count"])
             return int(rows)
-    with _readable(path), path.open("rb") as file:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    return legacy_files.count(path)
 
 
 async def threads(path: Path, now: datetime) -> AsyncIterator[list[LegacyThread]]:
@@ -189,34 +197,17 @@ def _sqlite_pages(path: Path, now: datetime) -> Pages:
 
 
 def _csv_pages(path: Path, now: datetime) -> Pages:
-    with _readable(path), path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = file.readline(_HEADER_BYTES_MAX)
-        delimiter = max(",;\t", key=header.count)
-        names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
+    def refuse(names: set[str]) -> None:
         if "wa_id" not in names:
             raise FileError(
                 f"{path} is neither SQLite nor a CSV whose first line names its columns; they are "
                 f"{', '.join(COLUMNS)}"
             )
-        _refuse_missing(path, "its first line", set(names))
-        reader = csv.DictReader(file, names, delimiter=delimiter, restval="")
-        page: list[LegacyThread] = []
-        for row in _lines(path, reader):
-            page.append(thread(reader.line_num + 1, row, now))
-            if len(page) == PAGE_ROWS:
-                yield page
-                page = []
-        if page:
-            yield page
+        _refuse_missing(path, "its first line", names)
 
-
-def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, Any]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise FileError(
-            f"{path}, line {reader.line_num + 1}: this is no CSV ({error}); export it anew"
-        ) from error
+    rows = legacy_files.rows(path, "utf-8-sig", refuse)
+    while page := [thread(number, row, now) for number, row in islice(rows, PAGE_ROWS)]:
+        yield page
 
 
 def _refuse_missing(path: Path, where: str, names: set[str]) -> None:
@@ -235,14 +226,6 @@ def _ai_conversation(given: object) -> tuple[AiConversation | None, str]:
 
 def _wa_id(given: object) -> str | None:
     return str(given).strip() if isinstance(given, str | int) else None
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -28,7 +28,8 @@ WITH home AS (
         EXISTS (SELECT FROM turn AS t
             WHERE t.business_id = $1::text AND t.conversation_id = c.id) AS has_turns,
         EXISTS (SELECT FROM message AS m WHERE m.business_id = $1::text AND m.conversation_id = c.id
-            AND m.author = 'customer' AND m.event_at <= home.at + $5::interval) AS overtaken
+            AND m.author = 'customer' AND m.source <> 'import'
+            AND m.event_at <= home.at + $5::interval) AS overtaken
     FROM home JOIN conversation AS c ON c.business_id = $1::text AND c.id = home.id
 ), wanted AS (
     SELECT seen.*,

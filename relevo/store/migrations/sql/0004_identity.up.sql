@@ -147,18 +147,19 @@ CREATE TABLE early_change (
 );
 CREATE INDEX early_change_age ON early_change (received_at);
 
--- What an older CRM holds, before it is known whose it is.
+-- What an older CRM holds, before it is known whose it is. A phone is E.164, '' if there is none. What
+-- has become a message keeps no text here.
 CREATE TABLE legacy_message (
     business_id text NOT NULL REFERENCES business,
     id bigint GENERATED ALWAYS AS IDENTITY,
     channel_id text NOT NULL,
     legacy_id text NOT NULL CHECK (legacy_id <> ''),
     to_number text NOT NULL,
-    direction text NOT NULL,
+    author text NOT NULL CHECK (author IN ('customer', 'assistant', 'agent', 'automation')),
     lead_id text NOT NULL,
     lid text NOT NULL,
     body text NOT NULL,
-    created_at text NOT NULL,
+    created_at timestamptz NOT NULL,
     state text NOT NULL CHECK (state IN ('waiting', 'inserted', 'refused')),
     reason text NOT NULL DEFAULT '',
     message_id bigint,
