@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from bench import mailboxes, memory, turns, webhooks
+from bench import mailboxes, memory, search, turns, webhooks
 from bench.results import Result, as_json, machine, print_table
 from tests.postgres import Cluster
 
@@ -26,6 +26,7 @@ WITH_DATABASE: dict[int, Measure] = {
     1: webhooks.against_bare,
     2: webhooks.at_a_rate,
     5: turns.per_second,
+    6: search.of_many,
 }
 WITHOUT: dict[int, Callable[[], Awaitable[list[Result]]]] = {
     3: mailboxes.against_threads,

@@ -139,8 +139,8 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("conversations", "walk"): (BUSINESS, NEVER, NEVER, 2**63 - 1, 51, 5000),
     ("conversations", "walked_to"): (BUSINESS, NEVER, NEVER, 2**63 - 1, 5000),
     ("conversations", "heads"): (BUSINESS, IDS, NEVER, NEVER, 5, 5, 51),
-    ("conversations", "begins"): (BUSINESS, ["+5037"], ["+5038"], 1000),
-    ("conversations", "ends"): (BUSINESS, "777", "778", 1000),
+    ("conversations", "found"): (BUSINESS, ["+5037"], ["+5038"], "777", "778", "vip", 1000),
+    ("conversations", "tagged"): (BUSINESS, "vip", 1000),
     ("conversations", "shown"): (BUSINESS, IDS, IDS, NOON, 600, None, 500, None, None),
     ("threads", "is_known"): (BUSINESS, 5),
     ("threads", "older"): (BUSINESS, 5, NEVER, 5, 51),
@@ -206,7 +206,6 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("sweep", "addresses_of"): ([BUSINESS], [5]),
 }
 WHOLE_TABLES = {
-    ("conversations", "tagged"),
     ("conversations", "holding"),
     ("backfill", "stage_alone"),
     ("backfill", "stage"),

@@ -165,13 +165,11 @@ class Conversations:
     async def _search(self, connection: "Connection", business_id: str, text: str) -> list[int]:
         region = self._custom(business_id).region
         first = [text, *identity.beginnings(text, region)]
-        bare = first[1].removeprefix("+") if len(first) > 1 else text
-        found = [
-            *await self._ids(connection, "begins", business_id, first, [f + _LAST for f in first]),
-            *await self._ids(connection, "ends", business_id, bare[::-1], bare[::-1] + _LAST),
-            *await self._ids(connection, "tagged", business_id, text),
-        ]
-        return list(dict.fromkeys(found))
+        past = [each + _LAST for each in first]
+        # A phone without what separates its digits; anything else as it stands.
+        last = (first[1].removeprefix("+") if len(first) > 1 else text)[::-1]
+        looked_for = (business_id, first, past, last, last + _LAST, text)
+        return await self._ids(connection, "found", *looked_for)
 
     async def _ids(self, connection: "Connection", name: str, *arguments: Any) -> list[int]:
         rows = await connection.fetch(self._sql[name], *arguments, FOUND_MAX + 1)

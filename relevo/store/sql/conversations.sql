@@ -59,19 +59,26 @@ WHERE c.business_id = $1::text AND c.id = ANY ($2::bigint[])
 ORDER BY at DESC, message_id DESC, conversation_id DESC
 LIMIT $7::int;
 
--- name: begins
--- Whose address begins so. Bytes are compared, which is leakproof: the index serves under row security.
-SELECT a.conversation_id
+-- name: found
+-- Whose address begins or ends so, or who has the tag. Bytes are compared, which is leakproof: under row
+-- security too the indexes serve. Each is limited by itself, so that each is looked up by itself.
+SELECT found.id
 FROM unnest($2::text[], $3::text[]) AS p (first, past)
-    JOIN address AS a ON a.business_id = $1::text AND a.value COLLATE "C" >= p.first
-        AND a.value COLLATE "C" < p.past
-LIMIT $4::int;
-
--- name: ends
--- The same from behind.
-SELECT a.conversation_id FROM address AS a
-WHERE a.business_id = $1::text AND a.reversed >= $2::text AND a.reversed < $3::text
-LIMIT $4::int;
+    CROSS JOIN LATERAL (
+        SELECT a.conversation_id AS id FROM address AS a
+        WHERE a.business_id = $1::text AND a.value COLLATE "C" >= p.first
+            AND a.value COLLATE "C" < p.past
+        LIMIT $7::int
+    ) AS found
+UNION
+(SELECT a.conversation_id FROM address AS a
+WHERE a.business_id = $1::text AND a.reversed >= $4::text AND a.reversed < $5::text
+LIMIT $7::int)
+UNION
+(SELECT c.id FROM conversation AS c
+WHERE c.business_id = $1::text AND c.tags <> '{}' AND $6::text = ANY (c.tags)
+LIMIT $7::int)
+LIMIT $7::int;
 
 -- name: tagged
 SELECT c.id FROM conversation AS c

@@ -21,6 +21,9 @@ ALTER TABLE address ADD COLUMN reversed text COLLATE "C" GENERATED ALWAYS AS (re
 CREATE INDEX address_begins ON address (business_id, value COLLATE "C");
 CREATE INDEX address_ends ON address (business_id, reversed);
 
+-- Those with a tag are few among all, and looked for among themselves.
+CREATE INDEX conversation_tagged ON conversation (business_id, id) WHERE tags <> '{}';
+
 -- A wish that two addresses lead to one conversation; gone once they do.
 CREATE TABLE link (
     business_id text NOT NULL REFERENCES business,
