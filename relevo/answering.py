@@ -153,7 +153,8 @@ def answered(state: Answering | Reconciling, event: Answered, now: datetime) -> 
     told_to = later(conversation.marks.told_to, max(m.event_at for m in told if not _asks(m)))
     conversation = replace(conversation, marks=replace(conversation.marks, told_to=told_to))
     untold = tuple(m for m in state.untold if m.id not in told_ids)
-    window_ends_at = max(m.event_at for m in (*own, *state.untold) if m.inbound) + WINDOW
+    said = (m for m in (*own, *state.untold) if m.inbound and not m.is_edit)
+    window_ends_at = max(m.event_at for m in said) + WINDOW
     parts = _parts(conversation, state.turn, event.parts, now, window_ends_at)
     turn = replace(
         state.turn,

@@ -186,6 +186,8 @@ class Relevo:
             wake=supervisor.look,
             torn=merger.soon,
         )
+        every_seconds = self._options.bounds.sweep_seconds
+        self._tasks.spawn(inbox.changes.settle_for_ever(every_seconds), "settle-changes")
         bound = bound_bytes(self._config.server.memory_max_mb)
         memory = Memory(SystemClock(), bound, supervisor.relieve)
         self._tasks.spawn(memory.watch_for_ever(), "memory")

@@ -1,4 +1,7 @@
-"""Messages that become context: told with the next answer, not answered (rules 9, 10 and 11)."""
+"""Messages that become context: told with the next answer, not answered (rules 9, 10 and 11).
+
+Or that are not told at all, because they were taken back.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -28,6 +31,23 @@ def holding(
     came = tuple(m for m in untold if m.untold is Untold.UNREAD and m.id not in taken)
     held = split(rules, writes.conversation, came, untold).held
     return as_held(untold, (m.id for m in held), writes)
+
+
+def without_revoked(untold: tuple[Message, ...], writes: Writes) -> Kept:
+    """Drop what was taken back: it is told to nobody, and no colleague's answer either.
+
+    A dead letter about nothing else is closed with it.
+    """
+    revoked = tuple(m for m in untold if m.revoked)
+    return (
+        tuple(m for m in untold if not m.revoked),
+        replace(
+            writes,
+            fates=(*writes.fates, *((m.id, Fate.REVOKED) for m in revoked if m.inbound)),
+            told=(*writes.told, *(m.id for m in revoked)),
+            supersedes=writes.supersedes or any(m.untold is Untold.FAILED for m in revoked),
+        ),
+    )
 
 
 def _kept(

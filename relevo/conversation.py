@@ -22,7 +22,7 @@ from typing import assert_never
 
 from relevo import answering, errands, gathering, retrying, sending
 from relevo.effects import WakeAt
-from relevo.ending import settle
+from relevo.ending import Ending, end, settle
 from relevo.events import (
     Answered,
     AnswerFailed,
@@ -55,10 +55,13 @@ from relevo.states import (
     raised,
     wanted,
 )
-from relevo.turns import PartState, RecallStatus, Rules, Stage, Turn
+from relevo.turns import Outcome, PartState, RecallStatus, Rules, Stage, Turn
 from relevo.writes import Absorbed, Rows, Writes
 
 Decision = tuple[State, Writes | None]
+
+REVOKED = "revoked"
+"""The reason of a turn all of whose messages were taken back."""
 
 
 def step(state: State, event: Event, now: datetime) -> Step:
@@ -147,15 +150,23 @@ def _looked(state: State, event: Looked, now: datetime) -> Decision:
 
 
 def _looked_within_turn(state: Recalling | AtTheAI, event: Looked, now: datetime) -> Decision:
-    """Rule 9: a colleague's message, or a hold, later than the turn's newest ends it without us."""
+    """Rule 9: a colleague's message, or a hold, later than the turn's newest ends it without us.
+
+    Rule 11: what was revoked leaves the turn, and nobody is left to be answered if that was all.
+    """
     taken = frozenset(state.turn.message_ids)
     reading = gathering.read(state.rules, state.conversation, event, taken)
     conversation, untold, writes = reading.conversation, reading.untold, reading.writes
     turn = state.turn
     if writes is not None:
-        turn = _with_absorbed(turn, writes.absorbed)
+        turn = _without_revoked(_with_absorbed(turn, writes.absorbed), event)
         writes = writes if turn == state.turn else replace(writes, turn=turn)
     own = own_messages(untold, turn)
+    if not any(m.inbound for m in own):
+        ending = Ending(
+            state.rules, conversation, untold, turn, own, Outcome.NO_REPLY, now, reason=REVOKED
+        )
+        return end(ending, writes or Writes(conversation))
     parted = split(state.rules, conversation, own, untold)
     if parted.unanswered:
         return replace(state, conversation=conversation, untold=untold, turn=turn), writes
@@ -168,6 +179,15 @@ def _with_absorbed(turn: Turn, absorbed: tuple[Absorbed, ...]) -> Turn:
     kept = {pair.duplicate: pair.kept for pair in absorbed}
     missed_ids = tuple(kept.get(message_id, message_id) for message_id in turn.missed_ids)
     return replace(turn, missed_ids=missed_ids)
+
+
+def _without_revoked(turn: Turn, event: Looked) -> Turn:
+    revoked = {m.id for m in event.untold if m.revoked}
+    return replace(
+        turn,
+        message_ids=tuple(i for i in turn.message_ids if i not in revoked),
+        missed_ids=tuple(i for i in turn.missed_ids if i not in revoked),
+    )
 
 
 def _woken(state: State, now: datetime) -> Decision | None:

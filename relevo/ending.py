@@ -77,7 +77,6 @@ def end(ending: Ending, writes: Writes) -> tuple[State, Writes]:
     conversation = replace(
         conversation, marks=_moved(conversation.marks, ending.untold, ending.answered_at)
     )
-    fate = FATES.get(ending.outcome)
     failed = ending.outcome is Outcome.FAILED
     state = settle(ending.rules, conversation, untold)
     return state, replace(
@@ -85,7 +84,7 @@ def end(ending: Ending, writes: Writes) -> tuple[State, Writes]:
         conversation=conversation,
         turn=turn,
         parts=writes.parts or ending.parts,
-        fates=(*writes.fates, *((m.id, fate) for m in ending.own if m.inbound and fate)),
+        fates=(*writes.fates, *_fates(ending)),
         untold=(*writes.untold, *changed),
         told=tuple(dict.fromkeys((*writes.told, *dropped))),
         # What waited after a failed turn was told with this one, as its own or as context.
@@ -113,12 +112,22 @@ def later(one: datetime | None, other: datetime | None) -> datetime | None:
     return max(one, other)
 
 
+def _fates(ending: Ending) -> tuple[tuple[int, Fate], ...]:
+    """Say what became of the turn's messages; what was taken back waits for nothing any more."""
+    fate = FATES.get(ending.outcome)
+    if fate is None:
+        return ()
+    revoked = Fate.REVOKED if ending.outcome in WAITS else fate
+    return tuple((m.id, revoked if m.revoked else fate) for m in ending.own if m.inbound)
+
+
 def _forget(ending: Ending) -> Conversation:
-    """Rule 13: a discarded answer leaves no trace in the AI."""
+    """Rule 13: a discarded answer leaves no trace in the AI, nor does one to what was revoked."""
     if ending.turn.purpose is Purpose.SEND:
         return ending.conversation
     asked = ending.turn.stage in ASKED or ending.turn.tries > 0
-    discarded = asked and ending.outcome not in AI_REMEMBERS
+    about_nothing = not any(m.inbound for m in ending.own)
+    discarded = asked and (about_nothing or ending.outcome not in AI_REMEMBERS)
     return replace(ending.conversation, ai_conversation=None) if discarded else ending.conversation
 
 
@@ -141,7 +150,8 @@ def _returned(
     back: dict[int, Message] = {}
     changed: tuple[tuple[int, Untold], ...] = ()
     if waits is not None:
-        wait = [m for m in ending.own if m.inbound and m.id not in ending.gives_up]
+        left = [m for m in ending.own if m.inbound and not m.revoked]
+        wait = [m for m in left if m.id not in ending.gives_up]
         back = {m.id: replace(m, untold=waits) for m in wait}
         changed = tuple((m.id, waits) for m in wait)
     requests = {m.id for m in ending.own if not m.inbound}

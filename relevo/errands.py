@@ -46,7 +46,7 @@ def begin(state: Idle | Gathering, now: datetime) -> Decision:
         message_ids=(),
         newest_at=message.received_at,
     )
-    wrote = [m.event_at for m in state.untold if m.inbound]
+    wrote = [m.event_at for m in state.untold if m.inbound and not m.is_edit]
     wrote_at = later(conversation.marks.last_customer_at, max(wrote, default=None))
     window_ends_at = wrote_at + WINDOW if wrote_at is not None else None
     late_at = message.received_at + timedelta(seconds=state.rules.late_answer_seconds)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relevo.answering import begin
-from relevo.context import as_context, as_held, holding
+from relevo.context import as_context, as_held, holding, without_revoked
 from relevo.ending import Ending, end, later, settle, with_agents_seen
 from relevo.events import Looked
 from relevo.matching import absorb, without_duplicates
@@ -34,7 +34,7 @@ class Reading:
 def read(rules: Rules, conversation: Conversation, event: Looked, taken: frozenset[int]) -> Reading:
     """Understand rows that were read: rows that are one message become one, late ones context.
 
-    What came while a human has the chat is held (rule 10).
+    What was revoked is gone (rule 11), what came while a human has the chat is held (rule 10).
     """
     conversation = replace(conversation, new_contact=event.new_contact)
     absorbed = absorb(event.untold, event.witnesses, taken)
@@ -42,9 +42,8 @@ def read(rules: Rules, conversation: Conversation, event: Looked, taken: frozens
     # An echo of our own that is no reply we know is nothing to tell: it has been said.
     echoes = tuple(m.id for m in untold if m.author is Author.ASSISTANT)
     untold = tuple(m for m in untold if m.id not in echoes)
-    late_ids = late(untold, conversation, rules, taken)
-    writes = Writes(conversation, absorbed=absorbed, told=echoes)
-    untold, writes = as_context(untold, late_ids, writes)
+    untold, writes = without_revoked(untold, Writes(conversation, absorbed=absorbed, told=echoes))
+    untold, writes = as_context(untold, late(untold, conversation, rules, taken), writes)
     untold, writes = holding(rules, untold, taken, writes)
     return Reading(conversation, untold, writes if writes != Writes(conversation) else None)
 

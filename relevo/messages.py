@@ -12,7 +12,10 @@ from typing import NamedTuple
 CLOCK_SKEW_MAX = timedelta(seconds=60)
 """A provider's clock may run ahead of ours by this much; anything later is our own time."""
 
-TEXT_KINDS = frozenset({"text", "button", "interactive", "template"})
+EDIT = "edit"
+"""The kind of what says how an earlier message reads now; it opens no turn and answers nobody."""
+
+TEXT_KINDS = frozenset({"text", "button", "interactive", "template", EDIT})
 """Kinds of messages whose body is what was said; with other kinds it is a caption, or a name."""
 
 REACTION = "reaction"
@@ -97,7 +100,7 @@ class Message:
     `id` grows with arrival, so `(event_at, id)` is the order of a thread. `event_at` is the
     provider's clock, clamped to `received_at` + 60 s; `timed` is false when the provider gave no
     readable time and `event_at` is only ours. `keys` are all ids it was seen under, without empty
-    ones. `untold` is None once it was told.
+    ones. `untold` is None once it was told. `revoked`: its author has taken it back.
     """
 
     id: int
@@ -113,6 +116,7 @@ class Message:
     author_name: str = ""
     timed: bool = True
     untold: Untold | None = None
+    revoked: bool = False
 
     @property
     def order(self) -> tuple[datetime, int]:
@@ -133,6 +137,11 @@ class Message:
     def inbound(self) -> bool:
         """Tell the customer's side from the business's."""
         return self.author is Author.CUSTOMER
+
+    @property
+    def is_edit(self) -> bool:
+        """Tell the new text of an earlier message from something new."""
+        return self.kind == EDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +197,32 @@ class NewContact:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """How an earlier message reads now. `target` is the id that it is known under on its channel.
+
+    Only who wrote a message may change it: `author` is the customer, or an agent for whoever writes
+    on the business's side; unknown where the provider has seen to that and does not say who it was.
+    """
+
+    target: str
+    author: Author
+    body: str
+    event_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """An earlier message was taken back; `target` and `author` as in `Edit`."""
+
+    target: str
+    author: Author
+    event_at: datetime | None
+
+
+Change = Edit | Revocation
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """An event that is understood and carries nothing for us; counted under `event`."""
 
@@ -201,7 +236,7 @@ class Unusable:
     reason: str
 
 
-Arrival = InboundMessage | StatusUpdate | NewContact | Ignored | Unusable
+Arrival = InboundMessage | StatusUpdate | NewContact | Change | Ignored | Unusable
 
 
 @dataclass(frozen=True, slots=True)

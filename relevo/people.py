@@ -36,10 +36,11 @@ def colleagues(untold: tuple[Message, ...]) -> tuple[Message, ...]:
     """Return what human agents among these have written, as far as its time is known.
 
     What a person asks us to say counts from then on: nobody talks over it while it waits to leave.
-    What was scheduled was written before its time, so it answers nobody, whoever wrote it.
+    What was scheduled was written before its time, so it answers nobody, whoever wrote it; nor does
+    an edit.
     """
     agents = (m for m in untold if m.author is Author.AGENT and m.timed)
-    return tuple(m for m in agents if m.source is not Source.SCHEDULE)
+    return tuple(m for m in agents if m.source is not Source.SCHEDULE and not m.is_edit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Rules:
 * Missed messages keep their true roles: the customer's are `user`, everyone else's `assistant`.
 * One developer note introduces them. It holds our own constants and numbers, and of an agent the
   operator name, quoted and capped; never a word that a customer wrote, who would otherwise speak
-  with the developer's authority.
+  with the developer's authority. It also says which of them are edits of earlier messages.
 * The turn's own messages follow, one `user` item each.
 * Every text is cut to a bound and cleaned of what neither the AI nor PostgreSQL takes.
 
@@ -158,6 +158,8 @@ def _note(
 
 def _note_line(number: int, message: Message, zone: ZoneInfo) -> str:
     line = f"{number}. {message.author.value}, {_local_time(message.event_at, zone)}"
+    if message.is_edit:
+        line = f"{line}, an earlier message as it was edited"
     # A customer's name is the customer's own text, so only an operator's is told here.
     if message.author is Author.AGENT and message.author_name.strip():
         return f"{line}, operator {_quoted(message.author_name)}"

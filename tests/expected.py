@@ -41,6 +41,12 @@ class Known:
     """A person wrote it through us, for then and there."""
     answers: bool = True
     """Rule 9 counts it, if an agent's: it was not written before its time, and has not failed."""
+    edits: int | None = None
+    """The number of the message that this is the new text of."""
+    edited_at: datetime | None = None
+    revoked: bool = False
+    counted: bool = False
+    """A colleague's, and a turn has ended or was answered since."""
 
     @property
     def event_at(self) -> datetime:

@@ -30,6 +30,28 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Edited:
+    """Whoever wrote it says it anew. `asking`: the AI is being asked, or perhaps was, at this time.
+
+    It was stored at `at`.
+    """
+
+    at: datetime
+    number: int
+    text: str
+    event_at: datetime
+    asking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Whoever wrote it has taken it back."""
+
+    at: datetime
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A person has taken the chat."""
 
@@ -166,6 +188,8 @@ class Restarted:
 
 Fact = (
     Delivered
+    | Edited
+    | Revoked
     | Held
     | GivenBack
     | Requested

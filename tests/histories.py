@@ -16,6 +16,7 @@ AUTHORS = (
 PAUSES = (1.5, 3, 7, 12, 33, 61, 90, 250, 700)
 DELAYS = (0, 0, 0, 1, 4, 15, 130, 400)
 BRIEF = (1, 1, 2, 6)
+CHANGES = (0.5, 2, 5.5, 9, 11, 12.5, 14, 20, 45, 300)
 
 rules = st.builds(
     Rules,
@@ -32,6 +33,9 @@ rules = st.builds(
 )
 
 
+changing = st.tuples(st.sampled_from(CHANGES), st.sampled_from((False, False, True)))
+
+
 @st.composite
 def arrivals(draw: st.DrawFn) -> tuple[Arrival, ...]:
     """Draw a chat of up to a dozen messages, no two at one instant."""
@@ -43,6 +47,9 @@ def arrivals(draw: st.DrawFn) -> tuple[Arrival, ...]:
         seen_max = 3 if author is Author.CUSTOMER else 1
         seen_min = 0 if draw(st.integers(0, 4)) == 0 or author is not Author.CUSTOMER else 1
         delays = draw(st.lists(st.sampled_from(DELAYS), min_size=seen_min, max_size=seen_max))
+        one_id = draw(st.booleans())
+        # Who tells of changes gives a message one id, in the webhook and in the history.
+        changes = draw(st.lists(changing, max_size=3)) if one_id else []
         found.append(
             Arrival(
                 author,
@@ -50,7 +57,8 @@ def arrivals(draw: st.DrawFn) -> tuple[Arrival, ...]:
                 tuple(delays),
                 in_history=draw(st.integers(0, 4)) > 0,
                 timed=bool(delays) or draw(st.integers(0, 5)) > 0,
-                one_id=draw(st.booleans()),
+                one_id=one_id,
+                changes=tuple(changes),
             )
         )
     return tuple(found)
@@ -130,6 +138,7 @@ histories = st.builds(
     slips=st.lists(commits, max_size=2, unique=True).map(tuple),
     returns=st.lists(commits, max_size=3, unique=True).map(tuple),
     deeds=st.lists(st.tuples(times, deeds), max_size=6).map(tuple),
+    slipping_changes=st.lists(st.tuples(commits, st.booleans()), max_size=3).map(tuple),
     slipping_deeds=st.lists(st.tuples(commits, deeds), max_size=2).map(tuple),
     sweeps=st.lists(times, max_size=2).map(tuple),
     new_contact=st.booleans(),

@@ -8,6 +8,7 @@ from relevo.actors.ports import Journal
 from relevo.messages import (
     Address,
     Author,
+    Change,
     ConversationKey,
     Fate,
     InboundMessage,
@@ -41,6 +42,9 @@ class Stores(Protocol):
 
     async def deliver(self, phone: str, message: InboundMessage) -> ConversationKey:
         """Keep what a webhook told, and return whose it is."""
+
+    async def change(self, change: Change) -> None:
+        """Take in an edit or a revocation."""
 
     async def fates(self) -> dict[int, Fate]:
         """Return the fates of customer messages that webhooks brought, by message id."""

@@ -19,6 +19,7 @@ from tests.facts import (
     Asked,
     Crashed,
     Delivered,
+    Edited,
     Ended,
     Fact,
     Failing,
@@ -32,16 +33,17 @@ from tests.facts import (
     Recalled,
     Requested,
     Restarted,
+    Revoked,
     Said,
     Seen,
 )
-from tests.oracle_endings import Endings
+from tests.oracle_changes import Changes
 
 OVERLAP = timedelta(seconds=120)
 
 
 @dataclass(slots=True)
-class Oracle(Endings):
+class Oracle(Changes):
     turns: list[Expected] = field(default_factory=list)
     last_customer_at: datetime | None = None
     known_to: datetime | None = None
@@ -69,6 +71,8 @@ class Oracle(Endings):
     def _apply(self, fact: Fact) -> None:
         handlers: dict[type, Callable[..., None]] = {
             Delivered: self._delivered,
+            Edited: self._edited,
+            Revoked: self._revoked,
             Held: self._held,
             GivenBack: self._given_back,
             Requested: self._requested,
@@ -164,6 +168,7 @@ class Oracle(Endings):
             return
         turn = self.open = self._judged(own, now)
         self.turns.append(turn)
+        self._count_agents()
         delivered = [k.event_at for k in own if k.by_webhook]
         self.last_customer_at = later(self.last_customer_at, *delivered)
         if whole:
@@ -286,6 +291,7 @@ class Oracle(Endings):
 
     def _answered(self, fact: Answered) -> None:
         turn = self._turn
+        self._count_agents()
         for k in turn.own:
             k.waits = None
         told = [k for k in turn.missed if k.waits in TOLD_LATER]

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from relevo.events import SendFailure
-from relevo.messages import Author
+from relevo.messages import Author, Fate
 from relevo.turns import Outcome, RecallStatus
 from tests.expected import FATES, Errand, Expected, Leaving, WrongError, later
-from tests.facts import Ended, LookedFor, PartAccepted, PartFailed, Seen
+from tests.facts import Ended, LookedFor, PartAccepted, PartFailed
 from tests.oracle_people import Parted, People
 
 NOT_SENT_MAX = 4
@@ -32,13 +32,6 @@ class Endings(People):
         if self.open is None:
             raise WrongError("a result without an open turn")
         return self.open
-
-    def _seen(self, _: Seen) -> None:
-        """Everything is read: what people did counts from now on."""
-        self._hold_what_came()
-        turn = self.open
-        if turn is not None and turn.stage != "sending":
-            self._leave_to_people(self._parted(turn.own))
 
     def _leave_to_people(self, parted: Parted) -> None:
         """Rule 9: end the open turn if nothing of it waits for us."""
@@ -98,6 +91,7 @@ class Endings(People):
     def _end_errand(self, errand: Errand, outcome: Outcome) -> None:
         """What never left is told to nobody. No mark moves (rule 0)."""
         errand.outcome, self.errand = outcome, None
+        self._count_agents()
         if outcome is not Outcome.SENT:
             errand.message.waits, errand.message.answers = None, False
             self._hold_what_came()  # what it answered nobody has answered
@@ -146,6 +140,7 @@ class Endings(People):
     def _end(self, outcome: Outcome) -> None:
         turn, self.open = self._turn, None
         turn.outcome = outcome
+        self._count_agents()
         if turn.stage == "recalling" and turn.reasons and turn.recall is RecallStatus.NOT_NEEDED:
             self.owed_since = turn.since
         if outcome is Outcome.ANSWERED:
@@ -158,6 +153,8 @@ class Endings(People):
             over = k.asks or (turn.refused and k.waits == "failed")
             k.fate = FATES[outcome] if not k.asks else None
             k.waits = WAITS.get(outcome) if not over else None
+            if k.revoked and k.waits is not None:
+                k.fate, k.waits = Fate.REVOKED, None
         if outcome is Outcome.FAILED and turn.stage == "answering" and self.rules.fallback_text:
             assert self.now is not None
             self._keep(Author.AUTOMATION, self.rules.fallback_text, self.now, "due")

@@ -88,6 +88,7 @@ class People(Messages):
             k
             for k in self._agents()
             if (k.through_us or k.event_at > newest.event_at)
+            and not k.revoked
             and (not (k.by_webhook or k.through_us) or came.index(k) > came.index(newest))
         ]
 
@@ -98,8 +99,15 @@ class People(Messages):
         return came.index(one) < came.index(other)
 
     def _agents(self) -> list[Known]:
-        known = self.known.values()
-        return [k for k in known if k.said.author is Author.AGENT and k.said.timed and k.answers]
+        """Return what answers customers: an edit does not, nor what was taken back in time."""
+        written = [k for k in self.known.values() if k.said.author is Author.AGENT and k.said.timed]
+        answers = [k for k in written if k.answers and k.edits is None]
+        return [k for k in answers if k.counted or not k.revoked]
+
+    def _count_agents(self) -> None:
+        """A mark has moved to what colleagues had written by then."""
+        for k in self._agents():
+            k.counted = True
 
     def _held_to(self) -> datetime | None:
         """Rule 10: by a person's word, or for a while after a colleague's message."""

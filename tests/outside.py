@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from relevo.effects import Ask, Effect, EnsureConversation, Recall, Reconcile, Send
+from relevo.effects import Ask, Effect, EffectKey, EnsureConversation, Recall, Reconcile, Send
 from relevo.events import (
     Answered,
     AnswerFailed,
@@ -231,3 +231,19 @@ def _item(said: Said) -> HistoryItem:
 
 def _then(planned: Iterator[T], default: T) -> Iterator[T]:
     return itertools.chain(planned, itertools.repeat(default))
+
+
+def answers(event: Event | None) -> tuple[EffectKey, ...]:
+    """Return the keys of the effect that an event is the result of."""
+    match event:
+        case Answered() | AnswerFailed() | Reconciled():
+            of = (event.turn_id, event.attempt)
+            return (("ensure", *of), ("ask", *of), ("reconcile", *of))
+        case SendAccepted() | SendFailed():
+            return (("send", event.message_id, event.attempt),)
+        case HistoryRecalled():
+            return (("recall", event.turn_id, event.attempt),)
+        case ConversationEnsured():
+            return (("ensure", event.turn_id, event.attempt),)
+        case _:
+            return ()

@@ -18,6 +18,8 @@ class Arrival:
     in_history: bool = True
     timed: bool = True
     one_id: bool = True
+    changes: tuple[tuple[float, bool], ...] = ()
+    """After how many seconds it is edited, or revoked (True)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class History:
     """Commits by number that an agent's webhook slips in before."""
     returns: tuple[int, ...] = ()
     """Commits by number that a webhook slips in before, for what only the history knew."""
+    slipping_changes: tuple[tuple[int, bool], ...] = ()
+    """Commits by number that the newest message is edited, or revoked (True), right before."""
     deeds: tuple[tuple[float, Deed], ...] = ()
     """When people do what."""
     slipping_deeds: tuple[tuple[int, Deed], ...] = ()

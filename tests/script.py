@@ -38,7 +38,7 @@ from relevo.events import (
     SendFailure,
     TimerFired,
 )
-from relevo.messages import Address, Author, HistoryItem, InboundMessage, Source
+from relevo.messages import Address, Author, Change, HistoryItem, InboundMessage, Source
 from relevo.states import State, Step
 from relevo.transitions import TRANSITIONS
 from relevo.turns import Conversation, Marks, RecallStatus, Rules, Turn
@@ -158,6 +158,12 @@ class Script:
 
     def unknown(self, body: str, **told: Any) -> int:
         return self._delivers(Author.UNKNOWN, body, **told)
+
+    def changes(self, change: Change) -> Self:
+        """Somebody edits or revokes what they said; the first message of a story is "key-1"."""
+        assert self.book.change(change, self.now) is not None
+        self.trace.append(f"{self.now:%H:%M:%S} {change}")
+        return self.look()
 
     def look(self) -> Self:
         """Read the rows, starting again from them if ingest has raised the version."""

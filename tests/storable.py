@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from datetime import UTC
 
-from relevo.messages import Arrival, InboundMessage, StatusUpdate
+from relevo.messages import Arrival, Edit, InboundMessage, Revocation, StatusUpdate
 
 
 def assert_storable(found: tuple[Arrival, ...]) -> None:
@@ -17,6 +17,9 @@ def assert_storable(found: tuple[Arrival, ...]) -> None:
         if isinstance(arrival, InboundMessage):
             assert arrival.addresses
             assert all(address.value for address in arrival.addresses)
+            assert arrival.event_at is None or arrival.event_at.tzinfo is UTC
+        if isinstance(arrival, Edit | Revocation):
+            assert arrival.target
             assert arrival.event_at is None or arrival.event_at.tzinfo is UTC
         assert_texts(astuple(arrival))
 

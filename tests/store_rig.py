@@ -14,6 +14,7 @@ from relevo.messages import (
     Address,
     Arrival,
     Author,
+    Change,
     ConversationKey,
     Delivery,
     Fate,
@@ -52,6 +53,7 @@ class Desk:
         self.woken: list[ConversationKey] = []
         self.operations: list[tuple[str, int]] = []
         self.early: dict[str, int] = {}
+        self.changes: dict[tuple[str, str], int] = {}
         self.resolved: Counter[str] = Counter()
         self.ended: list[Turn] = []
         means = self.means = Means(pools, self.tasks, clock, self)
@@ -65,6 +67,10 @@ class Desk:
         self.merger = Merger(means, REGIONS, self.incarnation.number, self.woken.append, self)
         self.statuses = Statuses(means, self.woken.append, self._gone)
         self.journal = PostgresJournal(means, self.incarnation.number)
+
+    def changed(self, kind: str, outcome: str, changes: int) -> None:
+        """Be the store's probe."""
+        self.changes[kind, outcome] = self.changes.get((kind, outcome), 0) + changes
 
     def store_operation(self, operation: str, seconds: float, rows: int) -> None:
         """Be the store's probe."""
@@ -157,6 +163,9 @@ class PostgresStores:
             "SELECT conversation_id FROM address WHERE kind = 'phone' AND value = $1", phone
         )
         return ConversationKey(BUSINESS, found)
+
+    async def change(self, change: Change) -> None:
+        await self._store.inbox.deliver(Delivery(BUSINESS, LINE, (change,), b"{}", self.now))
 
     async def fates(self) -> dict[int, Fate]:
         rows = await self._store.rows(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relevo.http.cloud_api_reading import arrivals
 from relevo.messages import Unusable
 from tests.cloud_api_rig import ANA_BSUID, NOW, PHONE
-from tests.fakes.cloud_api import LINE, change, delivery, text
+from tests.fakes.cloud_api import LINE, change, delivery, edit, revoke, text
 from tests.storable import assert_storable
 
 FROM = {"from": PHONE, "id": "wamid.4", "timestamp": "1749854575"}
@@ -26,6 +26,8 @@ SAMPLE = delivery(
             {**FROM, "type": "interactive", "interactive": {"list_reply": {"title": "Row"}}},
             {**FROM, "type": "location", "location": {"latitude": 1.5, "longitude": -2}},
             {**FROM, "type": "contacts", "contacts": [{"phones": [{"wa_id": "15"}]}]},
+            edit("wamid.E1", PHONE, "wamid.1", "hello (fixed)", NOW),
+            revoke("wamid.X1", PHONE, "wamid.1", NOW),
         ],
         statuses=[{"id": "wamid.2", "status": "failed", "errors": [{"code": 131047}]}],
     ),
@@ -82,8 +84,8 @@ def test_no_damage_on_the_way_makes_reading_fail(seed: int) -> None:
 
 def test_one_broken_update_costs_only_itself() -> None:
     whole = arrivals(SAMPLE, LINE)
-    assert len(whole) == 7
-    for number in range(5):
+    assert len(whole) == 9
+    for number in range(7):
         body = orjson.loads(SAMPLE)
         body["entry"][0]["changes"][0]["value"]["messages"][number] = ["broken"]
         found = arrivals(orjson.dumps(body), LINE)

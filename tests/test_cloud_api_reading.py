@@ -10,20 +10,35 @@ from relevo.messages import (
     Address,
     Arrival,
     Author,
+    Edit,
     Ignored,
     InboundMessage,
+    Revocation,
     StatusUpdate,
     Unusable,
     correlation_key,
 )
 from tests.cloud_api_rig import ANA, ANA_BSUID, PHONE
-from tests.fakes.cloud_api import LINE, change, delivery, echo, status, text, webhook
+from tests.fakes.cloud_api import (
+    LINE,
+    OUR_PHONE,
+    change,
+    delivery,
+    echo,
+    echoes,
+    edit,
+    revoke,
+    status,
+    text,
+    webhook,
+)
 
 AT = datetime(2025, 6, 13, 22, 42, 55, tzinfo=UTC)
 FROM = {"from": PHONE, "id": "wamid.1", "timestamp": "1749854575"}
 CONTACT = {"profile": {"name": "Ana"}, "wa_id": PHONE, "user_id": ANA_BSUID.value}
 BSUID_2 = Address("bsuid", "US.2")
 FILE = {"id": "65463453", "mime_type": "x/y", "sha256": "4654"}
+EDIT = edit("wamid.E1", PHONE, "wamid.0", "hello (fixed)", AT)
 EXPIRED = {"code": 131047, "title": "Re-engagement message", "error_data": {"details": "24 h"}}
 
 
@@ -174,11 +189,35 @@ def test_a_status_tells_what_became_of_a_message(
     assert found == (StatusUpdate(keys, *update),)
 
 
+def test_an_edit_names_its_message_and_says_what_that_reads_now() -> None:
+    assert read(EDIT) == (Edit("wamid.0", Author.CUSTOMER, "hello (fixed)", AT),)
+    image = {"type": "image", "image": {"id": "6", "caption": "the right one"}}
+    captioned = {**EDIT, "edit": {**EDIT["edit"], "message": image}}
+    assert read(captioned) == (Edit("wamid.0", Author.CUSTOMER, "the right one", AT),)
+
+
+def test_a_revocation_names_its_message() -> None:
+    gone = revoke("wamid.X1", PHONE, "wamid.0", AT)
+    assert read(gone) == (Revocation("wamid.0", Author.CUSTOMER, AT),)
+
+
+def test_what_a_colleague_edits_or_revokes_is_known_by_its_list_alone() -> None:
+    swapped = {**EDIT, "to": OUR_PHONE}
+    gone = {**revoke("wamid.X1", OUR_PHONE, "wamid.0", AT), "to": PHONE}
+    assert arrivals(echoes(swapped, gone), LINE) == (
+        Edit("wamid.0", Author.AGENT, "hello (fixed)", AT),
+        Revocation("wamid.0", Author.AGENT, AT),
+    )
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ({**FROM, "type": "edit", "edit": {"original_message_id": "wamid.0"}}, "edit"),
-        ({**FROM, "type": "revoke", "revoke": {"original_message_id": "wamid.0"}}, "revoke"),
+        ({**FROM, "type": "edit", "edit": {"original_message_id": "wamid.0"}}, "wrong_type"),
+        ({**EDIT, "edit": {**EDIT["edit"], "message": {"type": "text"}}}, "wrong_type"),
+        ({**EDIT, "edit": {**EDIT["edit"], "original_message_id": ""}}, "no_id"),
+        ({**FROM, "type": "revoke", "revoke": ["wamid.0"]}, "no_id"),
+        ({**EDIT, "group_id": "G1"}, "group"),
         ({**FROM, "type": "text", "text": {"body": "all"}, "group_id": "G1"}, "group"),
         (
             {**FROM, "type": "system", "system": {"type": "user_changed_number", "wa_id": "1"}},

@@ -58,12 +58,16 @@ ROWS = st.builds(
     st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=3),
     st.dictionaries(st.sampled_from(CONTENTS), ANYTHING, max_size=3) | ANYTHING,
     st.dictionaries(
-        st.sampled_from(["key", "messageTimestamp", "status", "keyId", "update"]),
+        st.sampled_from(
+            ["key", "messageTimestamp", "status", "keyId", "update", "editedMessage", "type"]
+        ),
         ANYTHING,
         max_size=2,
     ),
 )
-EVENTS = st.sampled_from(["messages.upsert", "send.message", "messages.update"])
+EVENTS = st.sampled_from(
+    ["messages.upsert", "send.message", "messages.update", "messages.edited", "messages.delete"]
+)
 
 
 def encoded(value: object) -> bytes:

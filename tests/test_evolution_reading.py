@@ -242,7 +242,7 @@ def test_what_became_of_a_customer_s_message_is_no_news() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        *("messages.edited", "messages.delete", "messages.set", "send.message.update"),
+        *("messages.edited", "messages.set", "send.message.update"),
         *("connection.update", "contacts.upsert", "chats.update", "chats.delete", "call"),
         *("qrcode.updated", "presence.update", "groups.upsert", "group.participants.update"),
         *("application.startup", "instance.create", "instance.delete", "status.instance"),

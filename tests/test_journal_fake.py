@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from relevo.messages import ConversationKey, Fate, InboundMessage
+from relevo.messages import Change, ConversationKey, Fate, InboundMessage
 from tests.fakes.book import CHANNEL
 from tests.fakes.journal import MemoryJournal
 from tests.journal_contract import JournalContract
@@ -19,6 +19,9 @@ class MemoryStores:
 
     async def deliver(self, phone: str, message: InboundMessage) -> ConversationKey:
         return self.journal.book.deliver(phone, message, self.now)
+
+    async def change(self, change: Change) -> None:
+        self.journal.book.change(change, self.now)
 
     async def fates(self) -> dict[int, Fate]:
         return self.journal.book.fates()

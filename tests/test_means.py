@@ -20,6 +20,9 @@ class Told:
     def identity_resolved(self, outcome: str, count: int) -> None:
         raise AssertionError(f"nobody is resolved: {outcome} {count}")
 
+    def changed(self, kind: str, outcome: str, changes: int) -> None:
+        raise AssertionError(f"nothing is changed: {kind} {outcome} {changes}")
+
     def store_operation(self, operation: str, seconds: float, rows: int) -> None:
         self.operations.append((operation, seconds, rows))
 

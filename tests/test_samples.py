@@ -27,10 +27,12 @@ from relevo.http.meta_errors import FailureKind
 from relevo.messages import (
     Address,
     Arrival,
+    Edit,
     HistoryItem,
     Ignored,
     InboundMessage,
     NewContact,
+    Revocation,
     StatusUpdate,
 )
 from relevo.outcomes import Accepted
@@ -76,6 +78,10 @@ def arrived(arrival: Arrival) -> str:
             return f"{who}: {said}, {at}, {places(arrival.addresses)}, {' '.join(arrival.keys)}"
         case StatusUpdate():
             return f"status {arrival.status} {arrival.detail}, {' '.join(arrival.keys)}"
+        case Edit() | Revocation():
+            at = arrival.event_at.isoformat() if arrival.event_at else "our clock"
+            what = f"now {arrival.body!r}" if isinstance(arrival, Edit) else "revoked"
+            return f"{arrival.author} changed {arrival.target}: {what}, {at}"
         case NewContact():
             return f"new contact {places(arrival.addresses)}"
         case Ignored():

@@ -25,6 +25,7 @@ ROLE_OF_FILE = {
     "audit": OWNER,
     "backfill": "relevo_app",
     "catalog": OWNER,
+    "changes": "relevo_ingest",
     "conversations": "relevo_app",
     "doctor": OWNER,
     "holding": "relevo_app",
@@ -131,6 +132,15 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("merging", "undone"): (BUSINESS, 5, NOON),
     ("merging", "merges_of"): (BUSINESS, 5, 50),
     ("merging", "survivor_of"): (BUSINESS, 5),
+    ("changes", "lock"): ([BUSINESS], [LINE], ["k5"]),
+    ("changes", "apply"): (
+        *([0], [BUSINESS], [LINE], ["k5"], ["edit"], ["customer"], ["Hola"], [NOON], [NOON]),
+        *([BUSINESS], [5], 1),
+    ),
+    ("changes", "early_known"): (500,),
+    ("changes", "forget_early"): (
+        *([BUSINESS], [LINE], ["k5"], ["edit"], ["customer"], [NOON], NOON, 5),
+    ),
     ("inspect", "conversations_of"): (BUSINESS, ["+5"]),
     ("inspect", "turns_of"): (BUSINESS, 5, 20),
     ("inspect", "messages_by_id"): (BUSINESS, IDS),
@@ -224,6 +234,7 @@ WHOLE_TABLES = {
     ("ingest", "set_aside"),
     ("ingest", "line_up"),
     ("ingest", "early_waiting"),
+    ("changes", "early_waiting"),
     ("quarantine", "bodies"),
     ("quarantine", "waiting_ids"),
 }

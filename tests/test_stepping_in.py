@@ -247,6 +247,9 @@ def reraise(error: BaseException) -> None:
 
 
 class Unobserved:
+    def changed(self, kind: str, outcome: str, changes: int) -> None:
+        """Be nobody's probe."""
+
     def identity_resolved(self, outcome: str, count: int) -> None:
         """Be nobody's probe."""
 

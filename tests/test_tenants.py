@@ -60,8 +60,8 @@ INSERT INTO quarantine (business_id, channel_id, reason, body, received_at)
 VALUES ('{b}', '{b}-line', 'not_json', 'a secret of the {b}', now());
 INSERT INTO accepted VALUES ('{b}', 1, 1);
 INSERT INTO early_status VALUES ('{b}', '{b}-line', 'wamid.2', 'sent', now());
-INSERT INTO early_change VALUES ('{b}', '{b}-line', 'wamid.3', 'edit', 'a secret of the {b}', now(),
-    now());
+INSERT INTO early_change VALUES ('{b}', '{b}-line', 'wamid.3', 'edit', 'customer',
+    'a secret of the {b}', now(), now());
 INSERT INTO link VALUES ('{b}', 'phone', '', '+50370000101', 'lid', '{b}-line', '1', 'message',
     now());
 INSERT INTO merge (business_id, survivor_id, loser_id, reason, survivor, loser, addresses,
@@ -184,7 +184,10 @@ async def test_ingest_and_sweep_cannot_read_what_was_said(two: DatabaseUrls) -> 
     }
     assert ingest["outbox"] == {"business_id", "message_id", "state"}
     assert ingest["merge"] == {"business_id", "survivor_id", "loser_id", "undone_at"}
-    never = {"turn", "dead_letter", "quarantine", "outgoing", "api_key", "legacy_message"}
+    assert ingest["turn"] == {
+        *("business_id", "conversation_id", "stage", "wait_until", "message_ids", "missed_ids")
+    }
+    never = {"dead_letter", "quarantine", "outgoing", "api_key", "legacy_message"}
     assert ingest.keys().isdisjoint(never)
     for role in ("relevo_ingest", "relevo_sweep"):
         async with Tenant(two, role, MINE) as tenant:

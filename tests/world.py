@@ -17,7 +17,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from relevo import events
 from relevo.conversation import resume, step
 from relevo.effects import Ask, Effect, EffectKey, WakeAt
 from relevo.events import Event, HistoryRecalled, Interrupted, Looked, TimerFired
@@ -37,8 +36,9 @@ from tests.chronicle import happened
 from tests.facts import Fact, Said
 from tests.fakes import people
 from tests.fakes.book import Book
-from tests.outside import DELIVERY, RESULT, TIMER, Outside, Timeline
+from tests.outside import DELIVERY, RESULT, TIMER, Outside, Timeline, answers
 from tests.plans import Deed, History, Wish
+from tests.second_thoughts import SecondThoughts
 
 PHONE = "+50370000001"
 ADDRESSES = (Address("phone", PHONE),)
@@ -61,6 +61,7 @@ class World:
         self.time = Timeline(START)
         self.outside = Outside(history, self.time, self.book, self.key, self._echo)
         self.facts: list[Fact] = []
+        self._thoughts = SecondThoughts(self.time, self.book, self.key, self.facts, self._look)
         self.moves: set[tuple[str, str, str]] = set()
         self.bodies: dict[int, str] = {}
         self._tickets = itertools.count(1)
@@ -109,6 +110,10 @@ class World:
             self.outside.chat.append(said)
             for delay in arrival.delays:
                 self.time.after(arrival.at_seconds + delay, DELIVERY, partial(self._deliver, said))
+            for delay, revokes in arrival.changes:
+                # Never at the very instant of a message, as deeds.
+                change = partial(self._thoughts.change, said, revokes=revokes)
+                self.time.after(arrival.at_seconds + delay + 0.125, DELIVERY, change)
         for at_seconds, down_seconds in self.history.crashes:
             self.time.after(at_seconds, DELIVERY, partial(self._die, down_seconds))
         for at_seconds, deed in self.history.deeds:
@@ -175,6 +180,9 @@ class World:
             chat = self.outside.chat
             chat.append(Said(len(chat), Author.AGENT, event_at, f"slip {number}"))
             self._store(chat[-1])
+        for before, revokes in self.history.slipping_changes:
+            if before == number:
+                self._thoughts.slip(self.outside.chat, revokes=revokes)
         for before, deed in self.history.slipping_deeds:
             if before == number:
                 self._do(deed)
@@ -225,7 +233,7 @@ class World:
         raise AssertionError("this step loses every race")
 
     def _interrupted(self, in_hand: Event | None) -> frozenset[EffectKey]:
-        known = {*self._running, *_answers(in_hand)}
+        known = {*self._running, *answers(in_hand)}
         effects = (e for e in wanted(self.state) if not isinstance(e, WakeAt))
         return frozenset(effect.key for effect in effects if effect.key not in known)
 
@@ -331,18 +339,3 @@ def _told(effect: Ask) -> tuple[str, ...]:
 
 def _looked(rows: Rows) -> Looked:
     return Looked(rows.untold, rows.witnesses, rows.conversation.new_contact)
-
-
-def _answers(event: Event | None) -> tuple[EffectKey, ...]:
-    match event:
-        case events.Answered() | events.AnswerFailed() | events.Reconciled():
-            of = (event.turn_id, event.attempt)
-            return (("ensure", *of), ("ask", *of), ("reconcile", *of))
-        case events.SendAccepted() | events.SendFailed():
-            return (("send", event.message_id, event.attempt),)
-        case HistoryRecalled():
-            return (("recall", event.turn_id, event.attempt),)
-        case events.ConversationEnsured():
-            return (("ensure", event.turn_id, event.attempt),)
-        case _:
-            return ()

@@ -168,6 +168,9 @@ class _Unobserved:
     def identity_resolved(self, outcome: str, count: int) -> None:
         """Observe nothing."""
 
+    def changed(self, kind: str, outcome: str, changes: int) -> None:
+        """Observe nothing."""
+
     def store_operation(self, operation: str, seconds: float, rows: int) -> None:
         """Say nothing."""
 

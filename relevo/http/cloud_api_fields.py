@@ -123,6 +123,17 @@ def media_of(message: Thing, kind: str) -> str:
     return id_of(_part(message, word_of(message.get("type"))).get("id")) if kind in MEDIA else ""
 
 
+def target_of(change: Thing, kind: str) -> str:
+    """Return the id of the message that is edited or revoked."""
+    return id_of(_part(change, kind).get("original_message_id"))
+
+
+def new_message_of(edit: Thing) -> Thing | None:
+    """Return the message as it reads now; None if that cannot be read."""
+    message = _part(edit, "edit").get("message")
+    return message if isinstance(message, dict) and message and has_text(message) else None
+
+
 def _part(message: Thing, name: str) -> Thing:
     part = message.get(name)
     return part if isinstance(part, dict) else {}

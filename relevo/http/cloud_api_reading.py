@@ -8,8 +8,10 @@ business-scoped user ids, and the vendor's of 360dialog.
 * Anything but an update's id may be missing: contacts, phone (`from`), BSUID (`from_user_id`).
 * What is said with the phone's own app comes as `message_echoes`, without a name. Sends by API are
   not echoed, only their statuses are told.
-* Nothing here raises for a webhook. What the core has no place for yet (edits, revocations, groups,
-  changes of number, the sync of old chats) is `Unusable`: kept raw, to be replayed once it has.
+* An edit or a revocation names its message and has an id of its own. Whose it is says the list it
+  comes in, and not `from` and `to`, which were seen swapped in echoes of them.
+* Nothing here raises for a webhook. What the core has no place for yet (groups, changes of number,
+  the sync of old chats) is `Unusable`: kept raw, to be replayed once it has.
 """
 
 from collections.abc import Iterator
@@ -25,12 +27,23 @@ from relevo.http.cloud_api_fields import (
     keys_of,
     kind_of,
     media_of,
+    new_message_of,
     objects_of,
     recipients_of,
+    target_of,
 )
 from relevo.http.fields import instant_of, read_json, word_of
 from relevo.http.meta_errors import UNCLASSIFIED, by_code
-from relevo.messages import Arrival, Author, Ignored, InboundMessage, StatusUpdate, Unusable
+from relevo.messages import (
+    Arrival,
+    Author,
+    Edit,
+    Ignored,
+    InboundMessage,
+    Revocation,
+    StatusUpdate,
+    Unusable,
+)
 
 UPDATES_MAX = 4000
 """In one body. Meta sends at most a thousand; more is no delivery, and is kept raw as a whole."""
@@ -45,7 +58,7 @@ _STATUSES = {
     "played": "read",
     "failed": "failed",
 }
-_NO_PLACE_YET = frozenset({"edit", "revoke"})
+_CHANGES = frozenset({"edit", "revoke"})
 _BESIDE_THE_CHAT = frozenset({"system", "request_welcome"})
 _NUMBER_CHANGES = frozenset({"user_changed_number", "user_changed_user_id"})
 _LISTS = ("messages", "message_echoes", "statuses")
@@ -149,11 +162,11 @@ def _message(event: Thing, contacts: Contacts, *, echo: bool) -> Arrival:
         return Unusable("number_changed")
     if given in _BESIDE_THE_CHAT:
         return Ignored(given)
-    if given in _NO_PLACE_YET:
-        return Unusable(given)
     if event.get("group_id"):
         # Whoever writes in a group is not to be answered alone, nor before everybody.
         return Unusable("group")
+    if given in _CHANGES:
+        return _change(event, given, Author.AGENT if echo else Author.CUSTOMER)
     kind = kind_of(event)
     if not has_text(event):
         return _WRONG_TYPE
@@ -168,6 +181,18 @@ def _message(event: Thing, contacts: Contacts, *, echo: bool) -> Arrival:
     return InboundMessage(
         keys, addresses, author, kind, body_of(event, kind), event_at, media=media_of(event, kind)
     )
+
+
+def _change(event: Thing, kind: str, author: Author) -> Arrival:
+    target, event_at = target_of(event, kind), instant_of(event.get("timestamp"))
+    if not target:
+        return Unusable("no_id")
+    if kind == "revoke":
+        return Revocation(target, author, event_at)
+    message = new_message_of(event)
+    if message is None:
+        return _WRONG_TYPE
+    return Edit(target, author, body_of(message, kind_of(message)), event_at)
 
 
 def _changes_number(event: Thing) -> bool:

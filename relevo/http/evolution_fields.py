@@ -135,13 +135,17 @@ def key_id_of(key: Thing) -> str:
 
 def event_at_of(message: Thing) -> datetime | None:
     """Return when a message was sent: Unix seconds, or the two halves of a 64-bit number."""
-    given = message.get("messageTimestamp")
-    if isinstance(given, dict):
-        low, high = given.get("low"), given.get("high")
-        if not isinstance(low, int):
-            return None
-        return instant_of((count_of(high) << 32) + (low & 0xFFFF_FFFF))
-    return instant_of(given)
+    return _instant_of(message.get("messageTimestamp"))
+
+
+def changed_at_of(change: Thing) -> datetime | None:
+    """Return when a message was edited or revoked: Unix milliseconds, in the same two forms."""
+    return _instant_of(change.get("timestampMs"))
+
+
+def is_revocation(change: Thing) -> bool:
+    """Tell a protocol message that takes a message back, by its name or its number in WhatsApp."""
+    return word_of(change.get("type")) in ("REVOKE", "0")
 
 
 def content_of(message: Thing) -> Content | Ignored | None:
@@ -188,6 +192,15 @@ def _texts(said: Thing, fields: tuple[str, ...]) -> Iterator[str]:
         for text in (value, *nested):
             if found := text_of(text):
                 yield found
+
+
+def _instant_of(given: object) -> datetime | None:
+    if isinstance(given, dict):
+        low, high = given.get("low"), given.get("high")
+        if not isinstance(low, int):
+            return None
+        return instant_of((count_of(high) << 32) + (low & 0xFFFF_FFFF))
+    return instant_of(given)
 
 
 def _coordinates(place: Thing) -> str:

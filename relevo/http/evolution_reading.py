@@ -7,6 +7,10 @@ Sources: Evolution API 2.3.6 and 2.3.7 (`channel.service.ts`, `whatsapp.baileys.
 * What was typed on the phone or the web comes as messages.upsert with `fromMe`, what was sent by
   the API as send.message, in older versions as both. Which of these are our own replies is told
   by their ids, and by what they say: here everything of the business is a colleague's.
+* messages.edited carries WhatsApp's own protocol message, whatever that is about: an edit, or a
+  revocation, which comes as messages.delete too. Its key is that of the message it is about, but
+  `fromMe` in it is meant from the writer's side, so it does not tell whose it is. WhatsApp lets
+  nobody but the author change a message in a chat of two.
 * What has no content (it could not be decrypted yet) may come again under its id: it is kept raw.
 * Nothing here raises for a webhook: what cannot be read is `Unusable`, with a fixed word.
 """
@@ -20,9 +24,11 @@ from relevo.http.evolution_fields import (
     Thing,
     address_of,
     addresses_of,
+    changed_at_of,
     chat_of_many,
     content_of,
     event_at_of,
+    is_revocation,
     key_id_of,
     part_of,
 )
@@ -32,8 +38,10 @@ from relevo.messages import (
     Address,
     Arrival,
     Author,
+    Edit,
     Ignored,
     InboundMessage,
+    Revocation,
     StatusUpdate,
     Unusable,
 )
@@ -43,8 +51,9 @@ EVENTS_MAX = 1000
 
 _MESSAGES = frozenset({"messages.upsert", "send.message"})
 _STATUSES = "messages.update"
+_EDITED, _DELETED = "messages.edited", "messages.delete"
 _BESIDE_THE_CHAT = re.compile(
-    r"messages\.(?:edited|delete|set)|send\.message\.update"
+    r"messages\.set|send\.message\.update"
     r"|(?:application|call|chats|connection|contacts|group|groups|instance|labels|logout|presence"
     r"|qrcode|remove|status|typebot)(?:\.[a-z.]+)?"
 )
@@ -82,6 +91,9 @@ def _event(event: object, instance: str) -> Iterator[Arrival]:
         own = address_of(event.get("sender"))
         for thing in _things(event.get("data")):
             yield _status(thing) if name == _STATUSES else _message(thing, own)
+    elif name in (_EDITED, _DELETED):
+        for thing in _things(event.get("data")):
+            yield _change(thing, name)
     elif _BESIDE_THE_CHAT.fullmatch(name):
         yield Ignored(name)
     else:
@@ -126,6 +138,27 @@ def _said(
         event_at=event_at_of(thing),
         media=content.media,
     )
+
+
+def _change(thing: object, name: str) -> Arrival:
+    """Read what an author did about an earlier message; other protocol messages change none."""
+    if not isinstance(thing, dict):
+        return Unusable("not_an_object")
+    key = part_of(thing, "key") or thing
+    if many := chat_of_many(key):
+        return Ignored(many)
+    edited = part_of(thing, "editedMessage")
+    revoked = name == _DELETED or is_revocation(thing)
+    if not revoked and not edited:
+        return Ignored(name)
+    if not (target := key_id_of(key)):
+        return Unusable("no_id")
+    if revoked:
+        return Revocation(target, Author.UNKNOWN, changed_at_of(thing))
+    content = content_of({"message": edited})
+    if not isinstance(content, Content):
+        return Unusable("wrong_type")
+    return Edit(target, Author.UNKNOWN, content.body, changed_at_of(thing))
 
 
 def _status(thing: object) -> Arrival:

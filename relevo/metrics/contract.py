@@ -36,7 +36,12 @@ DUPLICATE_SOURCES = ("webhook", "history")
 QUARANTINE_REASONS = (
     *("not_json", "not_form", "not_an_object", "no_events", "too_many_events", "unknown_event"),
     *("wrong_type", "no_id", "no_address", "no_text", "not_rendered", "other_instance"),
-    *("edit", "revoke", "group", "number_changed", "history", "other_line", "refused_by_store"),
+    *("group", "number_changed", "history", "other_line", "refused_by_store"),
+    OTHER,
+)
+CHANGES = ("edit", "revocation", OTHER)
+CHANGE_OUTCOMES = (
+    *("applied", "context", "ignored", "early", "settled", "forgotten", "dropped"),
     OTHER,
 )
 IDENTITY_OUTCOMES = (
@@ -156,6 +161,10 @@ CONTRACT: tuple[Row, ...] = (
     _counter("scheduled_sends_total",
         "Sends whose time has come: queued to be sent, or refused by that reason.",
         outcome=SCHEDULED_OUTCOMES),
+    _counter("changes_total",
+        "Edits and revocations of messages, by what became of them: `context` is told as an edit, "
+        "`early` came before its message and is counted again when it has gone.",
+        kind=CHANGES, outcome=CHANGE_OUTCOMES),
     _counter("messages_failed_total",
         "Messages that a provider took and then did not deliver, by why; counted at each telling.",
         reason=FAILED_REASONS),

@@ -116,6 +116,7 @@ class Instruments:
         self.statuses_received = made.counter("statuses_received_total")
         self.early_statuses = made.counters("early_statuses_total")
         self.scheduled_sends = made.counters("scheduled_sends_total")
+        self.changes = made.crossed("changes_total")
         self.messages_failed = made.counters("messages_failed_total")
         self.quarantined = made.counters("quarantined_total")
         self.webhook_delivery_delay_seconds = made.histogram("webhook_delivery_delay_seconds")

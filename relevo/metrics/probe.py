@@ -226,6 +226,10 @@ class MeteringProbe:
         word = "conflict" if outcome == "postponed" else outcome
         self._instruments.identity_resolutions[word].inc()
 
+    def changed(self, kind: str, outcome: str, changes: int) -> None:
+        """Count edits and revocations of messages."""
+        self._instruments.changes[kind][outcome].inc(changes)
+
     def quarantined(self, reason: str) -> None:
         """Count a body, or a part of one, that was kept raw."""
         self._instruments.quarantined[reason].inc()

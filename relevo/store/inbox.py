@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 from relevo.messages import (
     ConversationKey,
     Delivery,
+    Edit,
     NewContact,
     Receipt,
+    Revocation,
     StatusUpdate,
     Unusable,
 )
 from relevo.store.batches import Columns, Placed, columns
+from relevo.store.changes import Changes
 from relevo.store.failures import is_data_error
 from relevo.store.groups import GroupCommit
 from relevo.store.isolating import isolated
@@ -92,6 +95,7 @@ class Inbox:
         self._torn = torn
         self._sets_aside = sets_aside
         self._statuses = Statuses(means, wake)
+        self.changes = Changes(means, wake, writer)
         self._sql = statements("ingest")
         self._group = GroupCommit[Delivery, Receipt](
             self._flush,
@@ -161,6 +165,8 @@ class Inbox:
                     await self._store(connection, placed, receipts)
                 if StatusUpdate in kinds:
                     await self._statuses.note(connection, deliveries)
+                if kinds & {Edit, Revocation}:
+                    await self.changes.note(connection, deliveries)
                 if Unusable in kinds:
                     await self._set_aside(connection, deliveries, receipts)
         return receipts

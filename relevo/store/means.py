@@ -25,6 +25,13 @@ class StoreProbe(Protocol):
     def identity_resolved(self, outcome: str, count: int) -> None:
         """So many messages were from somebody known (`hit`), or people were met (`created`)."""
 
+    def changed(self, kind: str, outcome: str, changes: int) -> None:
+        """So many edits or revocations (`kind`) have come to this end.
+
+        Ends: `applied`; `context`, told as an edit; `ignored`, a repetition, an older one, or of
+        somebody else's message; `early`, and of these later `settled`, `forgotten` or `dropped`.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Means:

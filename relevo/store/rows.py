@@ -64,6 +64,7 @@ def message_from(row: Row, keys: Iterable[str] = ()) -> Message:
         keys=tuple(keys),
         timed=row["timed"],
         untold=Untold(row["state"]) if row["state"] else None,
+        revoked=row["revoked_at"] is not None,
     )
 
 

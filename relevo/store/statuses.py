@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from relevo.clock import sleep
 from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey, Delivery, StatusUpdate
 from relevo.store.means import Means
 from relevo.store.pools import connected
+from relevo.store.settling import settle_for_ever
 from relevo.store.sql import statements
 
 if TYPE_CHECKING:
@@ -84,16 +84,7 @@ class Statuses:
 
     async def settle_for_ever(self, every_seconds: float) -> None:
         """Settle now and then, as long as the process lives."""
-        while True:
-            await sleep(self._means.clock, every_seconds)
-            try:
-                await self.settle()
-            except StoreUnavailableError:
-                continue
-            except Exception:
-                # A bug, and reported as one; the next status must not wait for a restart.
-                self._means.tasks.spawn(self.settle_for_ever(every_seconds), "settle-statuses")
-                raise
+        await settle_for_ever(self._means, self.settle, every_seconds, "settle-statuses")
 
     async def _apply(self, connection: "Connection", news: Sequence[Status]) -> None:
         if not news:

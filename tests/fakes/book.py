@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from relevo.messages import (
     CLOCK_SKEW_MAX,
     Author,
+    Change,
     ConversationKey,
     Fate,
     InboundMessage,
@@ -22,8 +23,9 @@ from relevo.messages import (
     Untold,
     correlation_key,
 )
-from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Stage, Turn
+from relevo.turns import PARTS_TERMINAL, Conversation, Part, Stage, Turn
 from relevo.writes import Absorbed, Rows, Unread, Writes
+from tests.fakes import changing
 from tests.fakes.thread import Thread, reply
 
 BUSINESS = "hotel"
@@ -34,8 +36,6 @@ WITNESS_WITHIN = timedelta(seconds=120)
 FORBIDS_A_REPLY = frozenset({Author.AGENT, Author.UNKNOWN})
 WANTS_A_TURN = frozenset({Untold.UNREAD, Untold.ASKED, Untold.DUE})
 WAITS_TO_BE_TOLD = frozenset(Author) - {Author.SYSTEM}
-SAID = frozenset({Author.CUSTOMER, Author.AGENT, Author.AUTOMATION, Author.ASSISTANT})
-MAY_HAVE_LEFT = frozenset({PartState.ACCEPTED, PartState.UNKNOWN, PartState.SENDING})
 
 
 class Book:
@@ -87,6 +87,14 @@ class Book:
             self._keys.setdefault(name, known)
         return key
 
+    def change(self, change: Change, received_at: datetime) -> ConversationKey | None:
+        """Edit or revoke a message, as who wrote it did; None: nobody knows it."""
+        message_id = self._keys.get((self.channel_id, change.target))
+        whose = next((k for k, t in self._threads.items() if message_id in t.messages), None)
+        if whose is not None and message_id is not None:
+            changing.apply(self._threads[whose], message_id, change, received_at, self._message_ids)
+        return whose
+
     def put_waiting(
         self,
         key: ConversationKey,
@@ -99,7 +107,8 @@ class Book:
         author, body, untold = says
         thread = self._threads[key]
         message_id = next(self._message_ids)
-        newest = max((m for m in thread.messages.values() if m.inbound), key=lambda m: m.order)
+        said = (m for m in thread.messages.values() if m.inbound and not m.is_edit)
+        newest = max(said, key=lambda m: m.order)
         thread.messages[message_id] = Message(
             id=message_id,
             author=author,
@@ -169,7 +178,7 @@ class Book:
     def told(self, key: ConversationKey, limit: int) -> tuple[Message, ...]:
         """Read the newest messages that the AI was told, or that we said."""
         thread = self._threads[key]
-        found = [m for m in thread.messages.values() if _was_told(thread, m)]
+        found = [m for m in thread.messages.values() if thread.was_told(m)]
         return tuple(sorted(found, key=lambda m: m.order)[-limit:])
 
     def reserve(self, count: int) -> list[int]:
@@ -325,16 +334,4 @@ def _near(row: Message, waiting: Message) -> bool:
         abs(row.event_at - waiting.event_at) <= WITNESS_WITHIN
         and row.inbound == waiting.inbound
         and (row.body.strip() == waiting.body.strip() or not row.body or not waiting.body)
-    )
-
-
-def _was_told(thread: Thread, message: Message) -> bool:
-    part = thread.parts.get(message.id)
-    return (
-        message.timed
-        and message.author in SAID
-        and message.kind != "reaction"
-        and thread.fates.get(message.id) is not Fate.DEAD
-        and message.id not in thread.untold
-        and (part is None or part.state in MAY_HAVE_LEFT)
     )

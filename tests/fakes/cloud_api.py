@@ -58,10 +58,30 @@ def text(message_id: str, phone: str, said: str, at: datetime, **more: Any) -> T
     return {**message, "text": {"body": said}, **more}
 
 
+def edit(message_id: str, phone: str, target: str, said: str, at: datetime) -> Thing:
+    """What a customer sends by changing a text; a colleague's is the same in `echoes`."""
+    new = {"type": "text", "text": {"body": said}}
+    whole = text(message_id, phone, "", at) | {"type": "edit"}
+    del whole["text"]
+    return {**whole, "edit": {"original_message_id": target, "message": new}}
+
+
+def revoke(message_id: str, phone: str, target: str, at: datetime) -> Thing:
+    """What anybody sends by deleting a message for everybody."""
+    whole = text(message_id, phone, "", at) | {"type": "revoke"}
+    del whole["text"]
+    return {**whole, "revoke": {"original_message_id": target}}
+
+
+def echoes(*messages: Thing) -> bytes:
+    """What is delivered for what was done with the phone's own app."""
+    return delivery(change("smb_message_echoes", message_echoes=list(messages)))
+
+
 def echo(message_id: str, phone: str, said: str, at: datetime, **more: Any) -> bytes:
     """What is delivered for a message that a colleague wrote with the phone's own app."""
     written = text(message_id, OUR_PHONE, said, at, to=phone, **more)
-    return delivery(change("smb_message_echoes", message_echoes=[written]))
+    return echoes(written)
 
 
 def status(message_id: str, word: str, **more: Any) -> bytes:

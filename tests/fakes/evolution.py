@@ -67,6 +67,16 @@ class Said:
     def webhook(self, event: str = "messages.upsert") -> dict[str, Any]:
         return envelope(event, {**self.row(), "status": "DELIVERY_ACK"})
 
+    def edited(self, text: str, at: datetime, **fields: Any) -> dict[str, Any]:
+        """Somebody has changed it. The key is the writer's own, for whom it is his message."""
+        key = {**self.row()["key"], "fromMe": True}
+        stamp = int(at.timestamp() * 1000)
+        new = {"type": "MESSAGE_EDIT", "editedMessage": {"conversation": text}}
+        return envelope("messages.edited", {"key": key, "timestampMs": stamp, **new, **fields})
+
+    def deleted(self) -> dict[str, Any]:
+        return envelope("messages.delete", {**self.row()["key"], "status": "DELETED"})
+
     def status(self, status: object) -> dict[str, Any]:
         ids = {"keyId": self.id, "messageId": f"cl-{self.id}", "remoteJid": self.chat.jid}
         return envelope("messages.update", {**ids, "fromMe": self.from_me, "status": status})

@@ -8,6 +8,9 @@ from relevo.sending import SEND_UNKNOWN
 from relevo.turns import PARTS_TERMINAL, Conversation, Part, PartState, Purpose, Stage, Turn
 from relevo.writes import DeadLetter, Writes
 
+SAID = frozenset({Author.CUSTOMER, Author.AGENT, Author.AUTOMATION, Author.ASSISTANT})
+MAY_HAVE_LEFT = frozenset({PartState.ACCEPTED, PartState.UNKNOWN, PartState.SENDING})
+
 
 @dataclass(slots=True)
 class Thread:
@@ -23,6 +26,9 @@ class Thread:
     superseded: set[int] = field(default_factory=set)
     echoed: set[int] = field(default_factory=set)
     """Parts whose echo has come, while they had not ended."""
+    edits: dict[int, int] = field(default_factory=dict)
+    """Which message each of these says anew."""
+    edited_at: dict[int, datetime] = field(default_factory=dict)
     accepted: int = 0
     """Customer messages taken from webhooks, twins not counted."""
 
@@ -56,6 +62,19 @@ class Thread:
             and not (part.resent or part.reason == SEND_UNKNOWN)
         )
         return (message.event_at >= since or not message.timed) and not never_left
+
+    def was_told(self, message: Message) -> bool:
+        """Tell whether the AI was told it, or we have said it, and nobody took it back."""
+        part = self.parts.get(message.id)
+        return (
+            message.timed
+            and message.author in SAID
+            and message.kind != "reaction"
+            and self.fates.get(message.id) is not Fate.DEAD
+            and not message.revoked
+            and message.id not in self.untold
+            and (part is None or part.state in MAY_HAVE_LEFT)
+        )
 
     def supersede(self) -> None:
         """Close the letters of turns none of whose messages is dead any more."""

@@ -26,14 +26,15 @@ GROUP BY m.business_id
 ORDER BY m.business_id;
 
 -- name: unexplained
--- A fate that only a turn can give, and no turn that gave it.
+-- A fate that only a turn can give, and no turn that gave it; or one that only its author can.
 SELECT m.business_id, count(*) AS messages, min(m.received_at) AS since
 FROM message AS m
 WHERE m.author = 'customer' AND m.source = 'webhook'
-    AND m.fate IN ('answered', 'answered_by_human', 'no_reply', 'refused', 'dead')
-    AND NOT EXISTS (SELECT FROM turn AS t WHERE t.business_id = m.business_id
-        AND t.conversation_id = m.conversation_id AND m.id = ANY (t.message_ids)
-        AND t.outcome = CASE m.fate WHEN 'dead' THEN 'failed' ELSE m.fate END)
+    AND (m.fate IN ('answered', 'answered_by_human', 'no_reply', 'refused', 'dead')
+        AND NOT EXISTS (SELECT FROM turn AS t WHERE t.business_id = m.business_id
+            AND t.conversation_id = m.conversation_id AND m.id = ANY (t.message_ids)
+            AND t.outcome = CASE m.fate WHEN 'dead' THEN 'failed' ELSE m.fate END)
+        OR m.fate = 'revoked' AND m.revoked_at IS NULL)
 GROUP BY m.business_id
 ORDER BY m.business_id;
 

@@ -8,7 +8,7 @@ WHERE business_id = $1::text AND id = ANY ($2::bigint[]);
 
 -- name: untold
 SELECT u.conversation_id, u.state, m.id, m.author, m.author_name, m.kind, m.body, m.source,
-    m.event_at, m.timed, u.received_at, m.channel_id, m.address_kind, m.address_value
+    m.event_at, m.timed, u.received_at, m.channel_id, m.address_kind, m.address_value, m.revoked_at
 FROM untold AS u JOIN message AS m ON m.business_id = u.business_id AND m.id = u.message_id
 WHERE u.business_id = $1::text AND u.conversation_id = ANY ($2::bigint[])
 ORDER BY u.conversation_id, m.event_at, m.id;
@@ -17,7 +17,8 @@ ORDER BY u.conversation_id, m.event_at, m.id;
 -- Stored messages that a webhook row which waits may be the same as: near in time, same side, same
 -- words. Which one it is, if any, is decided by the core.
 SELECT DISTINCT w.conversation_id, u2.state, w.id, w.author, w.author_name, w.kind, w.body,
-    w.source, w.event_at, w.timed, w.received_at, w.channel_id, w.address_kind, w.address_value
+    w.source, w.event_at, w.timed, w.received_at, w.channel_id, w.address_kind, w.address_value,
+    w.revoked_at
 FROM untold AS u
     JOIN message AS m ON m.business_id = u.business_id AND m.id = u.message_id
         AND m.source = 'webhook'
@@ -60,7 +61,7 @@ ORDER BY o.turn_id, o.part;
 -- name: told_by_turns
 -- The own messages of turns whose answer is stored: needed again should the sending fail.
 SELECT m.conversation_id, NULL AS state, m.id, m.author, m.author_name, m.kind, m.body, m.source,
-    m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value
+    m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value, m.revoked_at
 FROM message AS m
 WHERE m.business_id = $1::text AND m.id = ANY ($2::bigint[])
 ORDER BY m.event_at, m.id;
@@ -70,7 +71,7 @@ ORDER BY m.event_at, m.id;
 -- that the history names by id, wherever and whosever they are: an id is one message, never two.
 -- What surely never left is in no history, and its words may be another's.
 SELECT m.conversation_id, u.state, m.id, m.author, m.author_name, m.kind, m.body, m.source,
-    m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value,
+    m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value, m.revoked_at,
     ARRAY(SELECT k.key FROM message_key AS k
         WHERE k.business_id = m.business_id AND k.message_id = m.id ORDER BY k.key) AS keys
 FROM (
@@ -91,13 +92,13 @@ ORDER BY m.event_at, m.id;
 
 -- name: told
 -- What was told, or said by us, newest first: the seed of a new conversation at the AI. What was given
--- up for good waits for nothing either, and was never told.
+-- up for good waits for nothing either, and was never told; what was revoked is told no more.
 SELECT m.conversation_id, NULL AS state, m.id, m.author, m.author_name, m.kind, m.body, m.source,
-    m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value
+    m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value, m.revoked_at
 FROM message AS m
 WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint AND m.timed
     AND m.author IN ('customer', 'agent', 'automation', 'assistant') AND m.kind <> 'reaction'
-    AND m.fate IS DISTINCT FROM 'dead'
+    AND m.fate IS DISTINCT FROM 'dead' AND m.revoked_at IS NULL
     AND NOT EXISTS (SELECT FROM untold AS u WHERE u.business_id = m.business_id
         AND u.conversation_id = m.conversation_id AND u.message_id = m.id)
     AND NOT EXISTS (SELECT FROM outbox AS o WHERE o.business_id = m.business_id

@@ -12,9 +12,11 @@ WHERE business_id = $1::text AND id = $2::bigint
 RETURNING id;
 
 -- name: reached_at
--- Where the customer wrote last. Who has never written is reached nowhere.
+-- Where the customer wrote last; an edit has no place of its own. Who has never written is reached
+-- nowhere.
 SELECT m.channel_id, m.address_kind, m.address_value FROM message AS m
 WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint AND m.author = 'customer'
+    AND m.kind <> 'edit'
 ORDER BY m.event_at DESC, m.id DESC
 LIMIT 1;
 

@@ -13,7 +13,7 @@ ALTER TABLE accepted DROP CONSTRAINT accepted_messages_check,
     ADD CONSTRAINT accepted_messages_check CHECK (messages >= 0);
 DROP INDEX address_begins, address_ends, message_recent, conversation_tagged;
 ALTER TABLE address DROP COLUMN reversed;
-ALTER TABLE message DROP COLUMN edited_at, DROP COLUMN revoked_at,
+ALTER TABLE message DROP COLUMN edited_at, DROP COLUMN revoked_at, DROP COLUMN edits,
     DROP CONSTRAINT message_source_check,
     ADD CONSTRAINT message_source_check
         CHECK (source IN ('webhook', 'history', 'turn', 'schedule', 'api'));
@@ -22,3 +22,6 @@ REVOKE INSERT, DELETE ON conversation FROM relevo_app;
 REVOKE INSERT, UPDATE, DELETE ON address FROM relevo_app;
 REVOKE DELETE ON turn, outbox, dead_letter, quarantine, early_status FROM relevo_app;
 REVOKE INSERT, UPDATE (messages) ON accepted FROM relevo_app;
+REVOKE UPDATE (body) ON message FROM relevo_ingest;
+REVOKE SELECT (business_id, conversation_id, stage, wait_until, message_ids, missed_ids) ON turn
+    FROM relevo_ingest;

@@ -9,7 +9,8 @@ ALTER TABLE message DROP CONSTRAINT message_source_check,
     ADD CONSTRAINT message_source_check
         CHECK (source IN ('webhook', 'history', 'turn', 'schedule', 'api', 'import')),
     ADD COLUMN edited_at timestamptz,
-    ADD COLUMN revoked_at timestamptz;
+    ADD COLUMN revoked_at timestamptz,
+    ADD COLUMN edits bigint;  -- of a message that says how this one reads now
 
 -- Who has spoken last, without a mark that every message would have to move.
 CREATE INDEX message_recent ON message (business_id, event_at, id) INCLUDE (conversation_id)
@@ -143,10 +144,11 @@ CREATE TABLE early_change (
     channel_id text NOT NULL,
     target text NOT NULL CHECK (target <> ''),
     kind text NOT NULL CHECK (kind IN ('edit', 'revocation')),
+    author text NOT NULL CHECK (author IN ('customer', 'agent', 'unknown')),
     body text NOT NULL,
     event_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
-    PRIMARY KEY (business_id, channel_id, target, kind)
+    PRIMARY KEY (business_id, channel_id, target, kind, author)
 );
 CREATE INDEX early_change_age ON early_change (received_at);
 
@@ -204,6 +206,11 @@ GRANT SELECT, INSERT, DELETE ON ai_erasure TO relevo_app;
 GRANT SELECT, INSERT ON link TO relevo_ingest;
 GRANT SELECT (business_id, survivor_id, loser_id, undone_at) ON merge TO relevo_ingest;
 GRANT SELECT, INSERT, UPDATE, DELETE ON early_change TO relevo_ingest;
+-- An edit changes what was said without reading it, unless the AI is being asked with it.
+GRANT SELECT (edited_at, revoked_at, edits) ON message TO relevo_ingest;
+GRANT UPDATE (body, edited_at, revoked_at) ON message TO relevo_ingest;
+GRANT SELECT (business_id, conversation_id, stage, wait_until, message_ids, missed_ids) ON turn
+    TO relevo_ingest;
 GRANT SELECT (business_id) ON link, idempotency TO relevo_sweep;
 GRANT SELECT (business_id, survivor_id, loser_id, merged_at, undone_at) ON merge TO relevo_sweep;
 GRANT SELECT (business_id, due_at, state) ON outgoing TO relevo_sweep;
