@@ -28,7 +28,7 @@ from relevo.http.sandbox_provider import SandboxProvider
 from relevo.http.server import SHUTDOWN_SECONDS, Server, listen
 from relevo.http.session import open_session
 from relevo.http.webhooks import Webhooks
-from relevo.lines import OwnLine, open_assistants, open_channels
+from relevo.lines import Memorable, OwnLine, open_assistants, open_channels
 from relevo.memory import Memory, bound_bytes
 from relevo.metrics.exposition import MetricsServer, sample_loop_lag
 from relevo.metrics.instruments import Instruments
@@ -44,6 +44,7 @@ from relevo.store.inspection import audit, open_gaps
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
 from relevo.store.merger import Merger
+from relevo.store.retention import Retention
 from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
 from relevo.watchdog import Watchdog
@@ -93,6 +94,7 @@ class Relevo:
         self._supervisor: Supervisor | None = None
         self._metrics: MetricsServer | None = None
         self.merger: Merger | None = None
+        self._assistants: Mapping[str, Memorable] = {}
         self.port = 0
 
     @property
@@ -106,6 +108,11 @@ class Relevo:
         """Return the database, once started."""
         assert self._database is not None, "start first"
         return self._database
+
+    @property
+    def assistants(self) -> Mapping[str, Memorable]:
+        """Return the AI of every business, once started."""
+        return self._assistants
 
     @property
     def metrics_port(self) -> int:
@@ -154,8 +161,9 @@ class Relevo:
         means = Means(database.pools, self._tasks, self._clock, probe)
         crowds = Crowds(means, config.regions, config.server.unread_max)
         supervisor = self._open_actors(means, channels, probe, crowds)
-        number = database.incarnation.number
-        merger = self.merger = Merger(means, config.regions, number, supervisor.look, probe)
+        merger = self.merger = Merger(
+            means, config.regions, database.incarnation.number, supervisor.look, probe
+        )
         admission = self._open_inbox(means, supervisor, crowds, merger)
         webhooks = Webhooks(channels, admission.inbox, admission, probe, self._clock)
         provider = open_provider(config, session, self._clock, self._tasks, own)
@@ -167,14 +175,17 @@ class Relevo:
         with suppress(StoreUnavailableError):  # the first sweep that finds the store takes over
             await supervisor.take_over()
         self._tasks.spawn(supervisor.sweep_for_ever(), "sweep")
-        self._start_chores(Statuses(means, supervisor.look, probe.early_statuses), merger)
+        statuses = Statuses(means, supervisor.look, probe.early_statuses)
+        retention = Retention(means, config.retention_days, self._assistants)
+        self._start_chores(statuses, merger, retention)
         stops.add("readiness", self._leave)
 
-    def _start_chores(self, statuses: Statuses, merger: Merger) -> None:
+    def _start_chores(self, statuses: Statuses, merger: Merger, retention: Retention) -> None:
         every_seconds = self._options.bounds.sweep_seconds
         self._tasks.spawn(statuses.settle_for_ever(every_seconds), "settle-statuses")
         self._tasks.spawn(merger.merge_for_ever(every_seconds), "merge")
         self._tasks.spawn(self._audit_for_ever(), "audit")
+        self._tasks.spawn(retention.keep_for_ever(), "retention")
 
     def _open_inbox(
         self, means: Means, supervisor: Supervisor, crowds: Crowds, merger: Merger
@@ -203,6 +214,7 @@ class Relevo:
     ) -> Supervisor:
         opened = AsyncExitStack()
         assistants = open_assistants(self._config, opened, self._clock, probe)
+        self._assistants = assistants
         self._stops.add("assistants", opened.aclose, LINES_STOP_SECONDS)
         businesses = ConfiguredBusinesses(self._config, channels, assistants)
         world = World(

@@ -16,6 +16,7 @@ from relevo.commands import (
     dead_letters,
     demo,
     doctor,
+    forgetting,
     holding,
     importing,
     keys,
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     modules = (
         *(serving, demo, asking, holding, dead_letters, quarantine, importing, backfilling),
-        *(doctor, keys),
+        *(forgetting, doctor, keys),
     )
     for module in modules:
         module.add(commands)

@@ -138,6 +138,23 @@ def phone(value: str, region: str) -> str | None:
     return None if best is None else _e164(best)
 
 
+def digit_spellings(value: str, region: str) -> frozenset[str]:
+    """Return how a phone may be written in digits alone; none for what is not one.
+
+    For whoever looks for it in what is kept raw: as it is written here, and with and without the
+    country, with noughts before.
+    """
+    e164 = phone(value, region)
+    if e164 is None:
+        return frozenset()
+    written = (_bare(value) or "").removeprefix("+")
+    national = phonenumbers.national_significant_number(phonenumbers.parse(e164))
+    international = e164.removeprefix("+")
+    return frozenset(
+        {written, international, f"00{international}", national, f"0{national}"} - {""}
+    )
+
+
 def is_region(value: str) -> bool:
     """Tell whether this is an ISO 3166 country, in capitals, that has phone numbers."""
     return value in phonenumbers.SUPPORTED_REGIONS

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from relevo.actors.ports import Assistant
 from relevo.clock import Clock
@@ -18,12 +18,17 @@ from relevo.http.twilio import TwilioChannel, TwilioSettings, account_pace
 from relevo.http.wati import WatiChannel, WatiSettings, tenant_pace
 from relevo.offline import OfflineAssistant
 from relevo.settings import Channel, Config
+from relevo.store.erasing import Eraser
 
 RECALLS_UNDER_WAY_MAX = 64
 """Questions to all providers' histories at once; the other connections are left to sends."""
 
 AHEAD_SHARE = 0.05
 AHEAD_SECONDS_MIN = 0.5
+
+
+class Memorable(Assistant, Eraser, Protocol):
+    """An AI that answers, and forgets."""
 
 
 class OwnLine(NamedTuple):
@@ -67,7 +72,7 @@ def open_channels(
 
 def open_assistants(
     config: Config, stack: AsyncExitStack, clock: Clock, probe: AssistantProbe
-) -> Mapping[str, Assistant]:
+) -> Mapping[str, Memorable]:
     """Make the AI of every business; what has to be closed is left to `stack`.
 
     There is one key, so all of them share its connections and its brake.

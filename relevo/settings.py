@@ -169,6 +169,7 @@ class Business(Table):
     recall_pages_max: int = Field(default=10, ge=1, le=100)
     human_hold_seconds: float = Field(default=0, ge=0, le=30 * _DAY_SECONDS)
     late_answer_seconds: float = Field(default=1800, gt=0, le=7 * _DAY_SECONDS)
+    retention_days: int = Field(default=0, ge=0, le=36_500)
     fallback_text: str = Field(default="", max_length=REPLY_PART_CHARACTERS_MAX)
     concurrency_max: int = Field(default=0, ge=0, le=AI_CALLS_MAX)
     priority: dict[str, Priority] = Field(default_factory=dict, max_length=100)
@@ -271,6 +272,11 @@ class Config(Table):
     def regions(self) -> dict[str, str]:
         """Return where phones written without a country code are, by business."""
         return {business.id: business.region for business in self.businesses}
+
+    @property
+    def retention_days(self) -> dict[str, int]:
+        """Return how long what was said is kept, by business; 0: for ever."""
+        return {business.id: business.retention_days for business in self.businesses}
 
     def concurrency_max_of(self, business_id: str) -> int:
         """Return how many of a business's customers may be at the AI at once.

@@ -8,6 +8,7 @@ from relevo.identity import (
     as_written,
     better_key,
     canonical_key,
+    digit_spellings,
     is_everywhere,
     is_region,
     normalised,
@@ -232,3 +233,11 @@ def test_a_phone_reads_back_as_itself_everywhere(value: str, region: str) -> Non
 def test_phones_and_leads_mean_the_same_on_every_line() -> None:
     assert [is_everywhere(kind) for kind in ("lead", "phone", "lid")] == [True, True, False]
     assert [rank(f"{kind}:hotel:1") for kind in ("lead", "phone", "lid", "user")] == [0, 1, 2, 2]
+
+
+def test_a_phone_is_looked_for_in_all_the_digits_it_may_be_written_in() -> None:
+    assert digit_spellings("050-123-4567", "IL") == {
+        *("972501234567", "00972501234567", "501234567", "0501234567")
+    }
+    assert "5215512345678" in digit_spellings("+52 1 55 1234 5678", "SV")
+    assert digit_spellings("a lead", "IL") == frozenset()

@@ -12,6 +12,7 @@ import pytest
 
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.sql import SQL_DIR, statements
+from tests.forgetting_statements import FORGETTING, FORGETTING_READS_ALL
 from tests.postgres import Cluster
 from tests.sql_filling import FILLING
 from tests.store_rig import BUSINESS, LINE, NOON, owner_rows
@@ -28,6 +29,7 @@ ROLE_OF_FILE = {
     "changes": "relevo_ingest",
     "conversations": "relevo_app",
     "doctor": OWNER,
+    "forgetting": "relevo_app",
     "holding": "relevo_app",
     "idempotency": "relevo_app",
     "import": OWNER,
@@ -207,6 +209,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("outgoing", "refused"): (BUSINESS, IDS, ["too_late"] * 3, NOON),
     ("outgoing", "raise_versions"): (BUSINESS, IDS),
     ("outgoing", "queued_of"): (BUSINESS,),
+    **FORGETTING,
     ("quarantine", "body"): (BUSINESS, 5),
     ("quarantine", "mark_replayed"): (BUSINESS, 5, NOON),
     ("sweep", "unread_since"): (NOON - timedelta(minutes=10),),
@@ -230,6 +233,8 @@ WHOLE_TABLES = {
     ("merging", "patience"),
     ("merging", "past"),
     ("merging", "restore"),
+    ("sweep", "erasing"),
+    *FORGETTING_READS_ALL,
     ("sweep", "hold_incarnation"),
     ("ingest", "set_aside"),
     ("ingest", "line_up"),

@@ -174,6 +174,7 @@ async def test_ingest_and_sweep_cannot_read_what_was_said(two: DatabaseUrls) -> 
         "link": {"business_id"},
         "merge": {*("business_id", "survivor_id", "loser_id", "merged_at", "undone_at")},
         "idempotency": {"business_id"},
+        "ai_erasure": {"business_id"},
         "outgoing": {"business_id", "due_at", "state"},
         "api_key": {"business_id", "id", "scopes", "hash", "expires_at", "revoked_at"},
     }

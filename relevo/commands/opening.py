@@ -31,10 +31,16 @@ def add(commands: Commands, name: str, what: str, command: Command) -> argparse.
     return parser
 
 
-def add_address(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name a customer."""
-    parser.add_argument(
-        "address", metavar="ADDRESS", type=_address, help="a phone number, or another address"
+def add_address(
+    parser: argparse.ArgumentParser, group: "argparse._MutuallyExclusiveGroup | None" = None
+) -> None:
+    """Add the arguments that name a customer; in a group of which one has to be given."""
+    (group or parser).add_argument(
+        "address",
+        metavar="ADDRESS",
+        nargs="?" if group else None,
+        type=_address,
+        help="a phone number, or another address",
     )
     parser.add_argument("--business", help="only this business (default: every one that knows it)")
 

@@ -47,6 +47,10 @@ SELECT DISTINCT business_id FROM link;
 SELECT business_id, survivor_id, loser_id, greatest(merged_at, undone_at) AS at FROM merge
 WHERE greatest(merged_at, undone_at) > $1::timestamptz;
 
+-- name: erasing
+-- Businesses of which something is left to be erased at the AI.
+SELECT DISTINCT business_id FROM ai_erasure;
+
 -- name: channels_of_others
 SELECT id, business_id FROM channel
 WHERE id = ANY ($1::text[]) AND business_id <> $2::text

@@ -202,6 +202,7 @@ GRANT INSERT, UPDATE (messages) ON accepted TO relevo_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON link, merge, ai_conversation, api_key, outgoing, idempotency,
     early_change, legacy_message TO relevo_app;
 GRANT SELECT, INSERT, DELETE ON ai_erasure TO relevo_app;
+GRANT SELECT (business_id) ON ai_erasure TO relevo_sweep;
 -- Ingest wishes for links and keeps what came too early. A sweep sees that something waits, and whose.
 GRANT SELECT, INSERT ON link TO relevo_ingest;
 GRANT SELECT (business_id, survivor_id, loser_id, undone_at) ON merge TO relevo_ingest;
