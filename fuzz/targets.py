@@ -44,7 +44,8 @@ Target = Callable[[bytes], None]
 Answer = Callable[[int, bytes], object]
 
 ASKED_AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
-ANA = Address("phone", "+15550101234")
+ANA = Address("phone", "+16505551234")
+"""Who the samples are from."""
 PAGE_SIZE = 5
 PAGES_MAX = 4
 DECODED_BYTES_MAX = 1 << 20

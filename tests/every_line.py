@@ -25,7 +25,7 @@ NOWHERE = "http://127.0.0.1:9"
 _OF_A_PROVIDER = {"token_env": "WATI_TOKEN", "webhook_secret_env": "WATI_SECRET"}
 _OWN: Mapping[str, Mapping[str, str]] = {
     "sandbox": {},
-    "wati": _OF_A_PROVIDER,
+    "wati": {**_OF_A_PROVIDER, "assistant_operator": "ai@example.com"},
     "manychat": _OF_A_PROVIDER,
     "360dialog": _OF_A_PROVIDER,
     "evolution": {**_OF_A_PROVIDER, "instance": INSTANCE},

@@ -11,6 +11,7 @@ from relevo.http.channels import ChannelAdapter
 from relevo.http.session import open_session
 from relevo.lines import OwnLine, open_channels
 from relevo.messages import Address, Arrival, Author, InboundMessage, StatusUpdate
+from relevo.metrics.contract import OTHER, PROVIDERS
 from relevo.turns import RecallStatus
 from tests.channels_table import TOLD, rewritten
 from tests.every_line import KINDS, NOWHERE, SECRETS, configuration, named
@@ -47,6 +48,10 @@ def test_the_document_tells_what_the_adapters_declare() -> None:
     told = TOLD.read_text(encoding="utf-8")
     assert told == rewritten(told), "run: python -m tests.channels_table"
     assert all(told.count(f"\n| `{kind}` |") == 2 for kind in KINDS)
+
+
+def test_every_kind_has_metrics_of_its_own() -> None:
+    assert {*KINDS} == {*PROVIDERS} - {OTHER}
 
 
 @each_kind

@@ -8,7 +8,7 @@ import pytest
 
 from fuzz.targets import kept, samples
 from relevo.store.embedded import DatabaseUrls
-from tests.every_line import named
+from tests.every_line import KINDS, named
 from tests.every_provider import PHONE, Line, every_house
 from tests.store_rig import NOON
 from tests.storyteller import instant, scenario
@@ -29,6 +29,7 @@ async def test_twenty_first_contacts_at_once_are_one_conversation_on_every_chann
             for body in [line.says(f"mensaje {number}", phone=PHONE)]
             for _ in range(script["each_delivered_times"])
         ]
+        assert {line.kind for line in lines} == {*KINDS} - {"sandbox"}
         statuses = await asyncio.gather(*posts)
         assert set(statuses) == {expected["http_status_of_every_delivery"]}
         await house.advance(200)
