@@ -66,7 +66,8 @@ def targets() -> Mapping[str, Target]:
 
 def samples(name: str) -> list[Path]:
     """Return what providers document that they write, for a target."""
-    return sorted((SAMPLES / _SAME_FORMAT.get(name, name)).glob("*"))
+    folders = dict.fromkeys((name, _SAME_FORMAT.get(name, name)))
+    return sorted(path for folder in folders for path in (SAMPLES / folder).glob("*"))
 
 
 def kept(name: str) -> list[Path]:

@@ -33,6 +33,9 @@ async def line() -> AsyncIterator[Line]:
     [
         ({"x-relevo-secret": "s3cret"}, {}, True),
         ({}, {"secret": "s3cret"}, True),
+        ({}, {"secret": "s3cret/messages-upsert"}, True),
+        ({}, {"secret": "s3cre/messages-upsert"}, False),
+        ({}, {"secret": "/messages-upsert"}, False),
         ({"x-relevo-secret": "wrong"}, {"secret": "s3cret"}, True),
         ({"x-relevo-secret": "wrong"}, {}, False),
         ({"x-relevo-secret": "\udcff\u00e9"}, {"secret": ""}, False),
@@ -48,8 +51,9 @@ async def test_only_who_knows_the_secret_is_let_in(
 
 async def test_without_a_secret_nobody_is_let_in(line: Line) -> None:
     line.configure(webhook_secret="")
-    empty = WebhookRequest({"x-relevo-secret": ""}, {"secret": ""}, b"")
-    assert not line.channel.authenticate(empty)
+    for secret in ("", "/messages-upsert"):
+        empty = WebhookRequest({"x-relevo-secret": ""}, {"secret": secret}, b"")
+        assert not line.channel.authenticate(empty)
 
 
 async def test_settings_do_not_print_what_is_secret(line: Line) -> None:

@@ -6,11 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 import pytest
 
 from relevo.store.embedded import DatabaseUrls
 from tests.fakes.evolution import INSTANCE, Chat, FakeEvolution, Said, Sending
-from tests.house import TOKEN, House
+from tests.house import SECRET, TOKEN, House
 from tests.store_rig import NOON
 
 pytestmark = pytest.mark.postgres
@@ -194,6 +195,18 @@ async def test_no_secret_number_or_text_of_a_body_is_logged(shop: Shop) -> None:
     logged = shop.house.logs.getvalue().decode()
     for secret in ("an-instance-secret", "que tal", PHONE, LID, TOKEN):
         assert secret not in logged
+
+
+async def test_a_gateway_that_appends_the_event_to_the_address_is_heard(shop: Shop) -> None:
+    """It would never send again what it was answered 404 or 401."""
+    for number, end in enumerate((f"/messages-upsert?secret={SECRET}", f"?secret={SECRET}/send-m")):
+        said = shop.gateway.say(ANA, f"Hola {number}", shop.house.clock.now())
+        url = f"{shop.house.url}/webhooks/shop{end}"
+        async with shop.house.session.post(url, data=orjson.dumps(said.webhook())) as response:
+            assert response.status == 200
+    await shop.house.advance(60)
+    [turn] = await shop.house.why(PHONE)
+    assert [message["text"] for message in turn["messages"]] == ["Hola 0", "Hola 1"]
 
 
 async def test_who_sends_no_secret_is_not_let_in(shop: Shop) -> None:

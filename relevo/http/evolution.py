@@ -1,7 +1,8 @@
 """Evolution API's adapter: one object a configured line, which is an instance of the gateway.
 
 * Nothing Evolution sends is signed, so a webhook must carry our secret; without one set, none is
-  let in. It never sends again what was answered 400, 401, 403, 404 or 422.
+  let in. It never sends again what was answered 400, 401, 403, 404 or 422, and may append an
+  event's name to the URL (`webhookByEvents`).
 * History is findMessages, which has what the gateway was set to keep (`DATABASE_SAVE_DATA_*`).
 * There is no idempotent send and no correlation id: whatever happens once its first byte may have
   left is UNKNOWN, unless Evolution says that it came before the send. It leaves within
@@ -11,7 +12,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -118,8 +119,15 @@ class EvolutionChannel:
         return self._settings.channel_id
 
     def authenticate(self, request: WebhookRequest) -> bool:
-        """Tell whether the request carries our secret, as a header or in the webhook's URL."""
-        return carries_secret(self._settings.webhook_secret, request)
+        """Tell whether the request carries our secret, as a header or in the webhook's URL.
+
+        A gateway that is set to name events appends a name to whatever the URL ends with.
+        """
+        query = {"secret": request.query.get("secret", "").rpartition("/")[0]}
+        return any(
+            carries_secret(self._settings.webhook_secret, each)
+            for each in (request, replace(request, query=query))
+        )
 
     def parse(self, body: bytes) -> tuple[Arrival, ...]:
         """Read a body. Never raises: what cannot be read is `Unusable`, at least one entry."""

@@ -67,6 +67,8 @@ class Server:
         # What nobody caught, aiohttp logs, and answers with a 500 that tells nothing of the inside.
         self.app = app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post("/webhooks/{channel}", webhooks.receive)
+        # Evolution may append an event's name to the address that it was given.
+        app.router.add_post("/webhooks/{channel}/{event:[a-z-]+}", webhooks.receive)
         app.router.add_get("/webhooks/{channel}", webhooks.challenge, allow_head=False)
         app.router.add_get("/livez", _alive)
         app.router.add_get("/readyz", self._ready)
