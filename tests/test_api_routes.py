@@ -34,6 +34,7 @@ ANYBODY = {
     ("GET", "/favicon.ico"),
     # These ask for the secret of their channel, or prove who asks by it.
     ("POST", "/webhooks/{channel}"),
+    ("POST", "/webhooks/{channel}/{event}"),
     ("GET", "/webhooks/{channel}"),
 }
 """What is no part of the API, in a product without a sandbox."""
