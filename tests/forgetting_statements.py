@@ -8,7 +8,7 @@ from tests.store_rig import BUSINESS, NOON
 IDS = [5, 6, 7]
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 OF_ONE = (*("lock", "addresses", "merges", "reached", "conversation", "extent", "is_silent"),)
-OF_MESSAGES = ("parts", "keys", "staged", "spoken")
+OF_MESSAGES = ("parts", "keys", "spoken")
 
 FORGETTING: dict[tuple[str, str], tuple[Any, ...]] = {
     **{("forgetting", name): (BUSINESS, 5) for name in OF_ONE},
@@ -26,7 +26,8 @@ FORGETTING_READS_ALL = tuple(
     ("forgetting", name)
     for name in (
         *("named_in_quarantine", "named_in_answers", "named_in_staging", "silent"),
-        *("outlived_bodies", "outlived_merges", "to_erase", "erased", "count_to_erase", "uncount"),
+        *("outlived_bodies", "outlived_merges", "outlived_staging", "staged"),
+        *("to_erase", "erased", "count_to_erase", "uncount"),
     )
 )
 """Those of a few rows, or that are meant to look through all of them: bodies, and who is silent."""

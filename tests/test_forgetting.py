@@ -22,6 +22,7 @@ async def store(database: DatabaseUrls) -> AsyncIterator[Desk]:
 async def test_every_conversation_that_the_ai_ever_had_for_a_customer_is_known(store: Desk) -> None:
     await store.deliver(said("Hola"))
     key = ConversationKey(BUSINESS, await store.value("SELECT id FROM conversation"))
+    await store.rows("UPDATE conversation SET openai_conversation_id = 'conv_0'")
     first = (await store.journal.load([key]))[key].conversation
     for ai_conversation in ("conv_1", "conv_1", None, "conv_2"):
         conversation = (await store.journal.load([key]))[key].conversation
@@ -30,4 +31,6 @@ async def test_every_conversation_that_the_ai_ever_had_for_a_customer_is_known(s
     lost = Writes(replace(first, ai_conversation="conv_lost"))
     assert not await store.journal.commit(lost)
     known = await store.rows("SELECT id, created_at FROM ai_conversation ORDER BY id")
-    assert [tuple(row) for row in known] == [("conv_1", NOON), ("conv_2", NOON)]
+    assert [tuple(row) for row in known] == [
+        *(("conv_0", NOON), ("conv_1", NOON), ("conv_2", NOON))
+    ]

@@ -55,12 +55,12 @@ INSERT INTO idempotency SELECT 'hotel', key, 'asked', 202, body::bytea, created_
 FROM conversation, (VALUES ('one', '{"to": "+50379990123", "text": "canario azul"}'),
     ('two', '{"to": "gorriones"}')) AS answers (key, body) WHERE id = $1::bigint;
 """, """
-INSERT INTO legacy_message (business_id, channel_id, legacy_id, to_number, direction, lead_id, lid,
+INSERT INTO legacy_message (business_id, channel_id, legacy_id, to_number, author, lead_id, lid,
     body, created_at, state)
-VALUES ('hotel', 'line', '1', '503 7999-0123', 'in', '', '', 'canario azul', '', 'waiting'),
-    ('hotel', 'line', '2', '7999 0123', 'in', '', '', 'canario azul', '', 'refused'),
-    ('hotel', 'line', '3', '', 'in', '', '998877@lid', 'canario azul', '', 'refused'),
-    ('hotel', 'line', '4', '79990124', 'in', '', '', 'gorriones', '', 'waiting');
+VALUES ('hotel', 'line', '1', '503 7999-0123', 'agent', '', '', 'canario azul', now(), 'waiting'),
+    ('hotel', 'line', '2', '7999 0123', 'agent', '', '', 'canario azul', now(), 'refused'),
+    ('hotel', 'line', '3', '', 'agent', '', '998877@lid', 'canario azul', now(), 'refused'),
+    ('hotel', 'line', '4', '79990124', 'agent', '', '', 'gorriones', now(), 'waiting');
 """  # fmt: skip
 
 

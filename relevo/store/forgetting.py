@@ -124,7 +124,8 @@ async def erase_said(
     await connection.execute(sql["flags"], *key, ids)
     await connection.execute(sql["keys"], business_id, ids)
     await connection.execute(sql["sends"], *key, ids, whole, instant)
-    await connection.execute(sql["staged"], business_id, ids)
+    if whole:  # the staging of what is too old goes by its own age
+        await connection.execute(sql["staged"], business_id, ids)
     accepted = await connection.fetchval(sql["spoken"], business_id, ids)
     turns = await connection.fetchval(sql["turns"], *key, whole, instant, now)
     await connection.execute(sql["uncount"], business_id, accepted)

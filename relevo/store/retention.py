@@ -106,6 +106,7 @@ async def outlive(
             break
     async with pools.tenant(business_id) as connection:
         await connection.execute(sql["outlived_merges"], business_id, before)
+        await connection.execute(sql["outlived_staging"], business_id, before)
     for _ in range(BATCHES_MAX):
         async with pools.tenant(business_id) as connection:
             done = await connection.execute(sql["outlived_bodies"], business_id, before, BATCH_MAX)

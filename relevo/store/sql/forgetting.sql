@@ -211,6 +211,11 @@ WHERE q.business_id = $1::text AND q.id = ANY (ARRAY(
     ORDER BY o.id
     LIMIT $3::int));
 
+-- name: outlived_staging
+-- What an older CRM brought that is too old to be kept.
+DELETE FROM legacy_message AS l
+WHERE l.business_id = $1::text AND l.created_at < $2::timestamptz;
+
 -- name: outlived_merges
 -- Of conversations that are there no more. Others can still be undone, or were, and stay apart.
 DELETE FROM merge AS m

@@ -37,6 +37,11 @@ WITH home AS (
             ELSE greatest(own_at, at) END AS new_at,
         CASE WHEN has_turns THEN own_id ELSE coalesce(own_id, ai_conversation) END AS new_id
     FROM seen
+), kept AS (
+    INSERT INTO ai_conversation (business_id, id, conversation_id, created_at)
+    SELECT $1::text, wanted.new_id, wanted.id, $6::timestamptz FROM wanted
+    WHERE wanted.new_id IS NOT NULL
+    ON CONFLICT DO NOTHING
 ), changed AS (
     UPDATE conversation AS c
     SET version = c.version + 1, last_customer_at = wanted.new_at,

@@ -28,11 +28,11 @@ WITH news AS (
     FOR NO KEY UPDATE
 ), kept AS (
     INSERT INTO ai_conversation (business_id, id, conversation_id, created_at)
-    SELECT $1::text, news.ai_conversation, news.id, $3::timestamptz
+    SELECT $1::text, ai.id, news.id, $3::timestamptz
     FROM news JOIN locked USING (id, version)
-    WHERE news.ai_conversation IS NOT NULL
-        AND news.ai_conversation IS DISTINCT FROM locked.openai_conversation_id
-    ORDER BY news.ai_conversation
+        CROSS JOIN LATERAL (VALUES (news.ai_conversation), (locked.openai_conversation_id)) AS ai (id)
+    WHERE news.ai_conversation IS DISTINCT FROM locked.openai_conversation_id AND ai.id IS NOT NULL
+    ORDER BY ai.id
     ON CONFLICT DO NOTHING
 )
 UPDATE conversation AS c
