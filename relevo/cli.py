@@ -18,6 +18,7 @@ from relevo.commands import (
     doctor,
     forgetting,
     holding,
+    identity,
     importing,
     keys,
     quarantine,
@@ -59,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 well; 1 a command did its work and what it found is not well (audit: "
         "something is missing; why: nobody is known; demo: the AI did not know; retry, drop, "
         "replay, answer: there is nothing, or it is refused; import, backfill: something was "
-        "refused; doctor: something was found); 2 it cannot be done, and one line says why.",
+        "refused; doctor: something was found; identity: nobody is known, or it is refused); 2 it "
+        "cannot be done, and one line says why.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"relevo {__version__}")
@@ -68,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     modules = (
-        *(serving, demo, asking, holding, dead_letters, quarantine, importing, backfilling),
-        *(forgetting, doctor, keys),
+        *(serving, demo, asking, holding, identity, dead_letters, quarantine, importing),
+        *(backfilling, forgetting, doctor, keys),
     )
     for module in modules:
         module.add(commands)

@@ -223,6 +223,17 @@ Change = Edit | Revocation
 
 
 @dataclass(frozen=True, slots=True)
+class AddressChange:
+    """A customer is reached elsewhere from now on; what was his leads to him still.
+
+    Each has at least one entry.
+    """
+
+    old: tuple[Address, ...]
+    new: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """An event that is understood and carries nothing for us; counted under `event`."""
 
@@ -236,7 +247,7 @@ class Unusable:
     reason: str
 
 
-Arrival = InboundMessage | StatusUpdate | NewContact | Change | Ignored | Unusable
+Arrival = InboundMessage | StatusUpdate | NewContact | AddressChange | Change | Ignored | Unusable
 
 
 @dataclass(frozen=True, slots=True)

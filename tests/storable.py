@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from datetime import UTC
 
-from relevo.messages import Arrival, Edit, InboundMessage, Revocation, StatusUpdate
+from relevo.messages import (
+    AddressChange,
+    Arrival,
+    Edit,
+    InboundMessage,
+    Revocation,
+    StatusUpdate,
+)
 
 
 def assert_storable(found: tuple[Arrival, ...]) -> None:
@@ -21,6 +28,9 @@ def assert_storable(found: tuple[Arrival, ...]) -> None:
         if isinstance(arrival, Edit | Revocation):
             assert arrival.target
             assert arrival.event_at is None or arrival.event_at.tzinfo is UTC
+        if isinstance(arrival, AddressChange):
+            assert arrival.old
+            assert arrival.new
         assert_texts(astuple(arrival))
 
 

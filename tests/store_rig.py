@@ -55,6 +55,7 @@ class Desk:
         self.early: dict[str, int] = {}
         self.changes: dict[tuple[str, str], int] = {}
         self.resolved: Counter[str] = Counter()
+        self.merges_at_once = False
         self.ended: list[Turn] = []
         means = self.means = Means(pools, self.tasks, clock, self)
         self.inbox = Inbox(
@@ -92,6 +93,8 @@ class Desk:
 
     def _torn(self) -> None:
         self.resolved["torn"] += 1
+        if self.merges_at_once:
+            self.merger.soon()
 
     def _gone(self, outcome: str, rows: int) -> None:
         self.early[outcome] = self.early.get(outcome, 0) + rows

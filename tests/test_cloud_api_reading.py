@@ -8,6 +8,7 @@ import pytest
 from relevo.http.cloud_api_reading import UPDATES_MAX, arrivals
 from relevo.messages import (
     Address,
+    AddressChange,
     Arrival,
     Author,
     Edit,
@@ -210,6 +211,38 @@ def test_what_a_colleague_edits_or_revokes_is_known_by_its_list_alone() -> None:
     )
 
 
+OLD_PHONE, NEW_PHONE = Address("phone", "+16505551234"), Address("phone", "+16505559999")
+OLD_ID, NEW_ID = Address("bsuid", "US.1"), Address("bsuid", "US.2")
+
+
+@pytest.mark.parametrize(
+    ("system", "old", "new"),
+    [
+        ({"type": "user_changed_number", "wa_id": "16505559999"}, [OLD_PHONE], [NEW_PHONE]),
+        (
+            {"type": "user_changed_number", "wa_id": "16505559999", "user_id": "US.2"},
+            [OLD_PHONE],
+            [NEW_PHONE, NEW_ID],
+        ),
+        (
+            {"type": "user_changed_user_id", "user_id": "US.2", "previous_user_id": "US.1"},
+            [OLD_PHONE, OLD_ID],
+            [NEW_ID],
+        ),
+        (
+            {"type": "user_changed_user_id", "user_id": "US.2", "wa_id": "16505551234"},
+            [OLD_PHONE],
+            [NEW_ID],
+        ),
+    ],
+)
+def test_a_change_of_number_or_user_id_links_the_old_address_and_the_new(
+    system: dict[str, str], old: list[Address], new: list[Address]
+) -> None:
+    event = {"from": "16505551234", "id": "wamid.Y", "type": "system", "system": system}
+    assert read(event) == (AddressChange(tuple(old), tuple(new)),)
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -219,12 +252,9 @@ def test_what_a_colleague_edits_or_revokes_is_known_by_its_list_alone() -> None:
         ({**FROM, "type": "revoke", "revoke": ["wamid.0"]}, "no_id"),
         ({**EDIT, "group_id": "G1"}, "group"),
         ({**FROM, "type": "text", "text": {"body": "all"}, "group_id": "G1"}, "group"),
+        ({**FROM, "type": "system", "system": {"type": "user_changed_number"}}, "number_changed"),
         (
-            {**FROM, "type": "system", "system": {"type": "user_changed_number", "wa_id": "1"}},
-            "number_changed",
-        ),
-        (
-            {**FROM, "type": "system", "system": {"type": "user_changed_user_id", "user_id": "U"}},
+            {"type": "system", "system": {"type": "user_changed_user_id", "user_id": "US.2"}},
             "number_changed",
         ),
         ({**FROM, "type": "text", "text": {"body": 7}}, "wrong_type"),

@@ -157,7 +157,7 @@ async def test_a_send_that_no_status_ever_names_is_repeated_once(hotel: Hotel) -
 async def test_a_batch_is_stored_whole_and_what_has_no_place_is_kept_raw(hotel: Hotel) -> None:
     now = hotel.house.clock.now()
     said = [text(f"wamid.{n}", f"503700{n:05}", f"Hola {n}", now) for n in range(998)]
-    changed = {"type": "user_changed_number", "wa_id": "50379999999"}
+    changed = {"type": "user_changed_number", "new": "50379999999"}
     moved = {"from": "50370000001", "id": "wamid.Y", "type": "system", "system": changed}
     assert await hotel.post(webhook(*said, moved, text("wamid.0", PHONE, "again", now))) == 200
     [stored] = await hotel.house.rows("SELECT count(*) FROM message")

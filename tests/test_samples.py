@@ -26,6 +26,7 @@ from relevo.http import (
 from relevo.http.meta_errors import FailureKind
 from relevo.messages import (
     Address,
+    AddressChange,
     Arrival,
     Edit,
     HistoryItem,
@@ -84,6 +85,8 @@ def arrived(arrival: Arrival) -> str:
             return f"{arrival.author} changed {arrival.target}: {what}, {at}"
         case NewContact():
             return f"new contact {places(arrival.addresses)}"
+        case AddressChange():
+            return f"{places(arrival.old)} becomes {places(arrival.new)}"
         case Ignored():
             return f"ignored {arrival.event}"
         case _:

@@ -39,7 +39,7 @@ def add_address(
         "address",
         metavar="ADDRESS",
         nargs="?" if group else None,
-        type=_address,
+        type=address,
         help="a phone number, or another address",
     )
     parser.add_argument("--business", help="only this business (default: every one that knows it)")
@@ -96,7 +96,8 @@ def whole(lowest: int, highest: int) -> Callable[[str], int]:
     return read
 
 
-def _address(text: str) -> str:
+def address(text: str) -> str:
+    """Read an argument that is an address."""
     if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
         raise argparse.ArgumentTypeError("should be written in UTF-8")
     return text

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from relevo.http.fields import degrees_of, id_of, text_of, word_of
-from relevo.messages import Address, correlation_key
+from relevo.messages import Address, AddressChange, correlation_key
 
 LOCAL_PREFIX = "relevo-"
 """Our correlation ids begin with this, so an echo that names one is the assistant's."""
@@ -80,6 +80,19 @@ def addresses_of(message: Thing, contacts: Contacts) -> tuple[Address, ...]:
 def recipients_of(echo: Thing) -> tuple[Address, ...]:
     """Return the addresses of the customer that a colleague wrote to."""
     return _addresses(_phone(echo.get("to")), id_of(echo.get("to_user_id")))
+
+
+def address_change_of(event: Thing) -> AddressChange | None:
+    """Return what a system event says of a customer's number or BSUID; None: it links nothing.
+
+    Meta gives the old phone as `from`, the new one as `wa_id`, and `user_id` is the new BSUID. The
+    old one, `previous_user_id`, is known only from others' code.
+    """
+    system = _part(event, "system")
+    phone, new = _phone(event.get("from")), _phone(system.get("wa_id"))
+    old = _addresses(phone, id_of(system.get("previous_user_id")))
+    names = _addresses(new if new != phone else "", id_of(system.get("user_id")))
+    return AddressChange(old, names) if old and names else None
 
 
 def kind_of(message: Thing) -> str:

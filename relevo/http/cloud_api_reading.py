@@ -20,6 +20,7 @@ from itertools import islice
 from relevo.http.cloud_api_fields import (
     Contacts,
     Thing,
+    address_change_of,
     addresses_of,
     body_of,
     has_text,
@@ -159,7 +160,7 @@ def _why_failed(event: Thing) -> str:
 def _message(event: Thing, contacts: Contacts, *, echo: bool) -> Arrival:
     given = word_of(event.get("type"))
     if _changes_number(event):
-        return Unusable("number_changed")
+        return address_change_of(event) or Unusable("number_changed")
     if given in _BESIDE_THE_CHAT:
         return Ignored(given)
     if event.get("group_id"):

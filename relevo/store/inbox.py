@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from relevo.messages import (
+    AddressChange,
     ConversationKey,
     Delivery,
     Edit,
@@ -163,6 +164,8 @@ class Inbox:
                     await self._greet(connection, deliveries)
                 if placed:
                     await self._store(connection, placed, receipts)
+                if kinds & {AddressChange, NewContact}:
+                    await self._wish(connection, deliveries)
                 if StatusUpdate in kinds:
                     await self._statuses.note(connection, deliveries)
                 if kinds & {Edit, Revocation}:
@@ -227,6 +230,14 @@ class Inbox:
             self._sql["greet"], *(list(column) for column in zip(*reach, strict=True))
         )
         self._wake_all(greeted)
+
+    async def _wish(self, connection: "Connection", deliveries: Sequence[Delivery]) -> None:
+        """Store what links addresses without a message, where one of them is somebody's."""
+        if links := self._placer.links(deliveries):
+            columns = [list(column) for column in zip(*links, strict=True)]
+            now = self._means.clock.now()
+            if await connection.fetch(self._sql["wish"], *columns, now):
+                self._torn()
 
     def _wake_all(self, rows: "list[asyncpg.Record]") -> None:
         for row in rows:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 MERGES_MAX = 50
 """Merges of a conversation that are shown, the newest."""
 
-LEAD_CHARS_MAX = 200
-
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -86,6 +84,13 @@ async def named(pools: "Pools", business_id: str, text: str, region: str) -> lis
     if not found and identity.phone(text, region) is not None:
         return [Named((identity.PHONE, "", spelled), None)]
     return list(found.values())
+
+
+async def knows_merge(pools: "Pools", business_id: str, merge_id: int) -> bool:
+    """Tell whether a merge is this business's."""
+    async with pools.tenant(business_id) as connection:
+        found = await connection.fetchrow(statements("merging")["merge"], business_id, merge_id)
+    return found is not None
 
 
 async def current(pools: "Pools", key: ConversationKey) -> ConversationKey | None:

@@ -3,12 +3,14 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from relevo import identity
 from relevo.identity import PHONE
 from relevo.messages import (
     CLOCK_SKEW_MAX,
     Address,
+    AddressChange,
     Author,
     Delivery,
     InboundMessage,
@@ -75,6 +77,27 @@ class Placer:
         return sorted(
             unique.values(), key=lambda item: (item.business_id, item.channel_id, item.keys[0])
         )
+
+    def links(self, deliveries: Sequence[Delivery]) -> list[tuple[str, ...]]:
+        """Return the links that are told besides messages, sorted.
+
+        These are changes of address, and all addresses of a contact. Each is (business, address,
+        other address, reason), flat.
+        """
+        found = set()
+        for delivery in deliveries:
+            region = self._regions[delivery.business_id]
+            for arrival in delivery.arrivals:
+                match arrival:
+                    case AddressChange():
+                        old, new, why = arrival.old, arrival.new, "number_changed"
+                    case NewContact():
+                        old, new, why = arrival.addresses[:1], arrival.addresses[1:], "message"
+                    case _:
+                        continue
+                pairs = product(*(reached(a, region, delivery.channel_id) for a in (old, new)))
+                found |= {(delivery.business_id, *one, *other, why) for one, other in pairs}
+        return sorted(found)
 
     def contacts(self, deliveries: Sequence[Delivery]) -> list[Placed]:
         """Prepare the contacts that the provider calls new; none is stored as a message."""

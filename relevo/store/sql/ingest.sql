@@ -390,6 +390,7 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
     LEFT JOIN address AS other ON other.business_id = t.business_id AND other.kind = t.other_kind
         AND other.scope = t.other_scope AND other.value = t.other_value
 WHERE one.conversation_id IS DISTINCT FROM other.conversation_id
+    OR t.reason = 'number_changed' AND one.conversation_id IS NOT NULL
 ORDER BY 1, 2, 3, 4, 5, 6, 7
 ON CONFLICT DO NOTHING
 RETURNING business_id;

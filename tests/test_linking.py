@@ -1,0 +1,253 @@
+"""Links: who tells that two addresses are one person's, and what comes of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import asyncpg
+import pytest
+
+from relevo.messages import Address, AddressChange, ConversationKey, NewContact
+from relevo.store import linking
+from relevo.store.embedded import DatabaseUrls
+from relevo.store.linking import Named
+from relevo.store.merging import Fulfilled, Reason, Wish
+from tests.fakes.clock import until
+from tests.merging_rig import books, link, reach, writer
+from tests.store_rig import BUSINESS, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
+
+pytestmark = pytest.mark.postgres
+
+ANA = Address("phone", PHONE)
+NEW = Address("phone", "+50370000002")
+LID, ID = Address("lid", "88001122334455"), bsuid("US.1")
+WAITED_FOR = """
+SELECT count(*) > 0 FROM pg_locks
+WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())
+"""
+KEYS = "SELECT canonical_key FROM conversation ORDER BY 1"
+
+
+@pytest.fixture
+async def store(database: DatabaseUrls) -> AsyncIterator[Desk]:
+    async with desk(database) as opened:
+        yield opened
+
+
+async def keys(store: Desk) -> list[str]:
+    return [row["canonical_key"] for row in await store.rows(KEYS)]
+
+
+async def links(store: Desk) -> int:
+    return int(await store.value("SELECT count(*) FROM link"))
+
+
+async def test_a_message_whose_addresses_lead_to_two_makes_them_one(store: Desk) -> None:
+    await store.deliver(said("Hola", addresses=(ANA,)), said("Soy Ana", addresses=(ID,)))
+    assert (len(await store.people()), store.resolved["torn"]) == (2, 0)
+    await store.deliver(said("Busco mesa", addresses=(ANA, ID)))
+    assert store.resolved["torn"] == 1
+    store.woken.clear()
+    await store.merger.settle()
+    assert await store.people() == [{"Hola", "Soy Ana", "Busco mesa"}]
+    assert await keys(store) == [f"phone:hotel:{PHONE}"]
+    assert (len(set(store.woken)), await links(store), store.merger.waiting) == (2, 0, 0)
+    assert store.resolved["merged"] == 1
+    await store.deliver(said("Para dos", addresses=(ID,)))
+    assert len(await store.people()) == 1
+    assert (await books(store)).sound
+
+
+async def test_a_redelivery_links_too(store: Desk) -> None:
+    """An id is one message, under whatever addresses it is told: its sender is one person."""
+    await store.deliver(said("Hola", "w1", addresses=(ANA,)), said("Otra", "w2", addresses=(LID,)))
+    await store.deliver(said("Hola", "w1", addresses=(LID,)))
+    await store.merger.settle()
+    assert await store.people() == [{"Hola", "Otra"}]
+
+
+async def test_a_phone_that_is_learned_names_the_conversation(store: Desk) -> None:
+    await store.deliver(said("Hola", addresses=(LID,)))
+    assert await keys(store) == ["lid:hotel:88001122334455"]
+    await store.deliver(said("Busco mesa", addresses=(ANA, LID)))
+    await store.merger.settle()
+    assert await keys(store) == [f"phone:hotel:{PHONE}"]
+    # Somebody who met him by the phone at the same moment has left nothing but a key.
+    await store.deliver(said("Soy Eva", addresses=(ID,)))
+    await store.rows(
+        "INSERT INTO conversation (business_id, canonical_key, created_at) VALUES ($1, $2, $3)",
+        *(BUSINESS, f"phone:hotel:{NEW.value}", NOON),
+    )
+    await store.deliver(said("Busco sala", addresses=(NEW, ID)))
+    await store.merger.settle()
+    assert await keys(store) == [f"phone:hotel:{PHONE}", f"phone:hotel:{NEW.value}"]
+
+
+async def test_a_contact_with_two_addresses_links_them(store: Desk) -> None:
+    await store.deliver(said("Hola", addresses=(ANA,)), said("Soy Ana", addresses=(ID,)))
+    await store.deliver(NewContact((ANA, ID)))
+    await store.merger.settle()
+    assert await store.people() == [{"Hola", "Soy Ana"}]
+
+
+async def test_who_changes_his_number_keeps_his_thread(store: Desk) -> None:
+    changed = AddressChange((ANA,), (NEW, ID))
+    await store.deliver(changed)
+    assert await links(store) == 0  # nobody knows him
+    await store.deliver(said("Hola", addresses=(ANA,)))
+    await store.deliver(changed)
+    await store.merger.settle()
+    assert store.resolved["led"] == 2
+    for address in (NEW, ID, ANA):
+        await store.deliver(said(address.value, addresses=(address,)))
+    assert await store.people() == [{"Hola", NEW.value, ID.value, ANA.value}]
+    assert await keys(store) == [f"phone:hotel:{NEW.value}"]
+    # He changes it again; what is told a second time changes nothing.
+    newest = Address("phone", "+50370000003")
+    await store.deliver(said("Soy yo", addresses=(newest,)))
+    await store.deliver(AddressChange((NEW,), (newest,)))
+    await store.merger.settle()
+    await store.deliver(changed)
+    await store.merger.settle()
+    assert await keys(store) == [f"phone:hotel:{newest.value}"]
+    assert len(await store.people()) == 1
+    assert store.resolved["merged"] == 1
+
+
+async def test_a_lead_outlasts_every_number(store: Desk) -> None:
+    await store.deliver(said("Hola", addresses=(ANA,)))
+    linked = await linking.link_lead(writer(store), BUSINESS, reach(ANA), "L-7", NOON)
+    assert linked.fulfilled is Fulfilled.LED
+    assert await keys(store) == ["lead:hotel:L-7"]
+    await store.deliver(AddressChange((ANA,), (NEW,)))
+    await store.merger.settle()
+    await store.deliver(said("Otra vez", addresses=(NEW,)))
+    assert await keys(store) == ["lead:hotel:L-7"]
+    assert await store.people() == [{"Hola", "Otra vez"}]
+    again = await linking.link_lead(writer(store), BUSINESS, reach(NEW), "L-7", NOON)
+    assert again.fulfilled is Fulfilled.NEEDLESS
+    # A CRM knows people before they write.
+    new = await linking.link_lead(writer(store), BUSINESS, reach(LID), "L-8", NOON)
+    assert (new.fulfilled, new.conversation_id is not None) == (Fulfilled.NEEDLESS, True)
+    await store.deliver(said("Buenas", addresses=(LID,)))
+    assert await keys(store) == ["lead:hotel:L-7", "lead:hotel:L-8"]
+    assert await links(store) == 0
+
+
+async def test_people_are_named_in_any_spelling_and_shown_with_their_merges(store: Desk) -> None:
+    await store.deliver(said("Hola", addresses=(ANA,)), said("Otra", addresses=(ID,)))
+    by_person = Wish(BUSINESS, reach(ANA), reach(ID), Reason.PERSON)
+    done = await linking.link(writer(store), by_person, NOON)
+    assert done.fulfilled is Fulfilled.MERGED
+    for spelling in ("7000 0001", PHONE, "US.1"):
+        [named] = await linking.named(store.pools, BUSINESS, spelling, "SV")
+        assert named.conversation_id == done.conversation_id
+    [shown] = await linking.show(store.pools, BUSINESS, "7000 0001", "SV")
+    assert shown["canonical_key"] == f"phone:hotel:{PHONE}"
+    assert [address["value"] for address in shown["addresses"]] == ["US.1", PHONE]
+    [merge] = shown["merges"]
+    assert (merge["id"], merge["loser_key"], merge["messages"]) == (
+        done.merge_id,
+        "bsuid:hotel:US.1",
+        1,
+    )
+    assert await linking.named(store.pools, BUSINESS, "7000 0009", "SV") == [
+        Named(("phone", "", "+50370000009"), None)
+    ]
+    assert await linking.named(store.pools, BUSINESS, "US.9", "SV") == []
+    gone = ConversationKey(BUSINESS, merge["loser"])
+    now = await linking.current(store.pools, gone)
+    assert now == ConversationKey(BUSINESS, merge["survivor"])
+    assert await linking.current(store.pools, ConversationKey(BUSINESS, 999)) is None
+
+
+async def test_what_was_read_before_a_merge_and_is_written_after_it_resolves_again(
+    store: Desk,
+) -> None:
+    """A webhook waits for the merge, finds the conversation gone, and stores it where it is."""
+    await store.deliver(said("Hola", addresses=(ANA,)), said("Otra", addresses=(ID,)))
+    await store.know_from_history(1000, "wamid.9", told=False)
+    await store.rows(
+        "UPDATE message SET conversation_id = (SELECT max(id) FROM conversation) WHERE id = 1000"
+    )
+    await store.rows(
+        "UPDATE untold SET conversation_id = (SELECT max(id) FROM conversation)"
+        " WHERE message_id = 1000"
+    )
+    owner = await asyncpg.connect(store.urls.owner_url)
+    try:
+        async with owner.transaction():
+            await owner.execute("SELECT FROM conversation ORDER BY id FOR UPDATE")
+            late = asyncio.gather(
+                store.deliver(said("Tarde", addresses=(ID,))),
+                store.deliver(said("Revive", "wamid.9", addresses=(ID,))),
+                store.deliver(said("Agente", addresses=(ID,))),
+            )
+            while not await store.value(WAITED_FOR):
+                assert not late.done()
+            await merged_by_hand(owner)
+        receipts = await late
+    finally:
+        await owner.close()
+    assert [len(receipt.stored) for receipt in receipts] == [1, 1, 1]
+    assert [receipt.quarantined for receipt in receipts] == [[], [], []]
+    [said_there] = await store.people()
+    assert said_there == {"Hola", "Otra", "Tarde", "Agente"}  # "Hola" is what the history brought
+    assert await store.value("SELECT state FROM untold WHERE message_id = 1000") == "unread"
+    assert (await books(store)).sound
+
+
+async def merged_by_hand(owner: asyncpg.Connection) -> None:
+    """Do what a merge does to its rows, within the transaction that holds them."""
+    for table in ("address", "message", "untold"):
+        await owner.execute(
+            f"UPDATE {table} SET conversation_id = (SELECT min(id) FROM conversation)"
+        )
+    await owner.execute("DELETE FROM conversation WHERE id > (SELECT min(id) FROM conversation)")
+
+
+async def test_many_processes_make_one_conversation_of_everybody_they_meet(
+    database: DatabaseUrls,
+) -> None:
+    """500 first contacts over mixed addresses of 50 people at once, while links are carried out."""
+    async with AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(desk(database)) for _ in range(2)]
+        known = [(*phone(n), bsuid(f"US.{n}"), Address("lid", f"{n}")) for n in range(50)]
+        ways = [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2), (0,), (1,), (2,)]
+        met = [
+            said(f"{n} {number}", addresses=tuple(addresses[i] for i in way))
+            for number, way in enumerate(ways)
+            for n, addresses in enumerate(known)
+        ]
+        one.merges_at_once = other.merges_at_once = True
+        await asyncio.gather(
+            *((one, other)[number % 2].deliver(message) for number, message in enumerate(met))
+        )
+        await until(lambda: not one.merger.busy and not other.merger.busy)
+        await one.merger.settle()
+        people = await one.people()
+        assert sorted(map(sorted, people)) == sorted(
+            sorted(f"{n} {number}" for number in range(10)) for n in range(50)
+        )
+        assert sorted(await keys(one)) == sorted(
+            f"phone:hotel:{addresses[0].value}" for addresses in known
+        )
+        assert (await books(one)).sound
+        assert await links(one) == 0
+    assert await deadlocks(database) == 0
+
+
+async def test_a_wish_that_cannot_be_carried_out_stops_no_other(store: Desk) -> None:
+    await store.deliver(said("Hola", addresses=(ANA,)), said("Otra", addresses=(ID,)))
+    assert (await link(store, NEW, LID)).fulfilled is Fulfilled.NOBODY
+    await store.deliver(said("Busco mesa", addresses=(ANA, ID)))
+    holding = await asyncpg.connect(store.urls.owner_url)
+    try:
+        async with holding.transaction():
+            await holding.execute("SELECT FROM conversation FOR UPDATE")
+            await store.merger.settle()
+            assert (store.merger.waiting, store.resolved["postponed"]) == (1, 1)
+    finally:
+        await holding.close()
+    await store.merger.settle()
+    assert (store.merger.waiting, len(await store.people())) == (0, 1)
