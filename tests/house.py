@@ -16,6 +16,7 @@ from relevo.actors.ports import Probe
 from relevo.actors.supervisor import Bounds, Supervisor
 from relevo.app import Options, Relevo
 from relevo.config import load
+from relevo.http.api_limits import Limits
 from relevo.settings import Config
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.inspection import Balance, audit, why
@@ -50,6 +51,7 @@ class House:
         self.assistant: dict[str, str] = {}
         self.more_configuration = ""
         self.bounds = Bounds(sweep_seconds=NEVER, idle_seconds=NEVER)
+        self.api_limits = Limits()
         self.observe: Callable[[Probe], Probe] = lambda probe: probe
         self.logs = io.BytesIO()
         self._stack = AsyncExitStack()
@@ -89,6 +91,7 @@ class House:
             migrate=False,
             clock=self.clock,
             bounds=self.bounds,
+            api_limits=self.api_limits,
             observe=self.observe,
             log_stream=self.logs,
         )

@@ -156,7 +156,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("conversations", "shown"): (BUSINESS, IDS, IDS, NOON, 600, None, 500, None, None),
     ("threads", "is_known"): (BUSINESS, 5),
     ("threads", "older"): (BUSINESS, 5, NEVER, 5, 51),
-    ("threads", "newer"): (BUSINESS, 5, NOON, 5, 51),
+    ("threads", "newer"): (BUSINESS, 5, NOON, 5, 51, NEVER, 5),
     ("threads", "turns_about"): (BUSINESS, 5, NOON, 5, 50, 250),
     ("threads", "turns"): (BUSINESS, 5, 2**63 - 1, 21),
     ("api_keys", "holders"): (["0000000000001"],),

@@ -85,7 +85,7 @@ def _operation(endpoint: Endpoint, names: dict[Any, Schema]) -> Schema:
 
 def _problems(endpoint: Endpoint) -> Iterable[str]:
     yield from (*ALWAYS, *endpoint.problems)
-    if "{" in endpoint.path:
+    if "{" in endpoint.path or endpoint.query.model_fields:
         yield "not_found"
     if endpoint.query.model_fields:
         yield "invalid"

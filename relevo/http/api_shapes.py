@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from relevo.http.api_problems import invalid
+from relevo.http.api_problems import not_found
 
 ID_MAX = 2**63 - 1
 PAGE_MAX = 100
@@ -53,8 +53,8 @@ def _switch(value: object) -> object:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
-Limit = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=PAGE_MAX, strict=True)]
-Switch = Annotated[bool, BeforeValidator(_switch), Field(strict=True)]
+Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, strict=True), BeforeValidator(_whole)]
+Switch = Annotated[bool, Field(strict=True), BeforeValidator(_switch)]
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """A text of one line: an address, a tag, a name."""
 CursorText = Annotated[
@@ -74,7 +74,7 @@ def cursor(*parts: Any) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
 
 
-def read_cursor(text: str, shape: Sequence[type], name: str = "cursor") -> list[Any]:
+def read_cursor(text: str, shape: Sequence[type]) -> list[Any]:
     """Return the parts of a cursor: texts, whole numbers, instants; or raise a Problem."""
     try:
         padded = text + "=" * (-len(text) % 4)
@@ -82,7 +82,7 @@ def read_cursor(text: str, shape: Sequence[type], name: str = "cursor") -> list[
         assert isinstance(parts, list)
         return [_part(part, kind) for part, kind in zip(parts, shape, strict=True)]
     except (ValueError, TypeError, AssertionError, binascii.Error):
-        raise invalid(f"query.{name}", "Should be a cursor that this list has given.") from None
+        raise not_found("cursor of this list") from None
 
 
 def _part(part: object, kind: type) -> object:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from relevo.http.api_endpoints import Asked, Endpoint
 from relevo.http.api_ports import Transaction
-from relevo.http.api_problems import invalid, not_found
+from relevo.http.api_problems import not_found
 from relevo.http.api_shapes import (
     ID_MAX,
     CursorText,
@@ -25,7 +25,7 @@ Place = tuple[datetime, int]
 
 
 class ThreadPage(Taken):
-    """Which part of a thread: the newest, or what is before or after a cursor of it."""
+    """Which part of a thread: its end, or what is before a cursor, or after one, or between two."""
 
     before: CursorText | None = None
     after: CursorText | None = None
@@ -110,11 +110,11 @@ class Threads(Protocol):
         transaction: Transaction,
         business_id: str,
         conversation_id: int,
-        place: tuple[str, Place] | None,
+        between: tuple[Place | None, Place | None],
         limit: int,
         /,
     ) -> tuple[Sequence[Mapping[str, object]], Place | None, Place | None] | None:
-        """Return a page, and where the older and the newer ones go on."""
+        """Return a page after one place and before another, and where older and newer go on."""
 
     async def turns(
         self,
@@ -163,7 +163,7 @@ class _Asking:
 
     async def messages(self, asked: Asked[ThreadPage, Nothing]) -> object:
         which = (asked.transaction, asked.business_id, asked.path["id"])
-        page = await self._threads.messages(*which, _place(asked.query), asked.query.limit)
+        page = await self._threads.messages(*which, _between(asked.query), asked.query.limit)
         if page is None:
             raise not_found("conversation")
         messages, older, newer = page
@@ -185,12 +185,12 @@ class _Asking:
         return {"turns": found[:limit], "next": older}
 
 
-def _place(query: ThreadPage) -> tuple[str, Place] | None:
-    if query.before is not None and query.after is not None:
-        raise invalid("query.after", "Should not be given together with `before`.")
-    for side in ("before", "after"):
-        text = query.before if side == "before" else query.after
-        if text is not None:
-            at, message_id = read_cursor(text, [datetime, int], side)
-            return side, (at, message_id)
-    return None
+def _between(query: ThreadPage) -> tuple[Place | None, Place | None]:
+    return _place(query.after), _place(query.before)
+
+
+def _place(text: str | None) -> Place | None:
+    if text is None:
+        return None
+    at, message_id = read_cursor(text, [datetime, int])
+    return at, message_id

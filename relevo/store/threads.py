@@ -26,31 +26,34 @@ async def messages(
     connection: "Connection",
     business_id: str,
     conversation_id: int,
-    place: tuple[str, Place] | None,
+    between: tuple[Place | None, Place | None],
     limit: int,
 ) -> tuple[Sequence[Mapping[str, Any]], Place | None, Place | None] | None:
     """Return a page of a thread, oldest first, and where the older and the newer ones go on.
 
-    `place` is "before" or "after" with a place; None: the newest page. None is returned if there
-    is no such conversation. What is newest goes on where it ends, for what comes later.
+    `between` is the place after which it begins, if one is given, and the one before which it ends;
+    without the first it is what stands nearest to the second, or to the end. None is returned if
+    there is no such conversation. What is newest goes on where it ends, for what comes later.
     """
     sql, which = statements("threads"), (business_id, conversation_id)
     if await connection.fetchval(sql["is_known"], *which) is None:
         return None
-    side, at = place or ("before", _END)
-    name = "older" if side == "before" else "newer"
-    rows = list(await connection.fetch(sql[name], *which, *at, limit + 1))
+    after, before = between[0], between[1] or _END
+    if after is None:
+        rows = list(await connection.fetch(sql["older"], *which, *before, limit + 1))
+    else:
+        rows = list(await connection.fetch(sql["newer"], *which, *after, limit + 1, *before))
     more = len(rows) > limit
     del rows[limit:]
-    if side == "before":
+    if after is None:
         rows.reverse()
     if not rows:
-        return [], None, at if side == "after" else None
+        return [], None, after
     first, last = _place(rows[0]), _place(rows[-1])
     looked_at = (*first, BEFORE_MAX, len(rows) + AFTER_MAX)
     turns = await connection.fetch(sql["turns_about"], *which, *looked_at)
     told = [_told(row, turns) for row in rows]
-    return told, first if more or side == "after" else None, last
+    return told, first if more or after is not None else None, last
 
 
 async def turns(

@@ -22,7 +22,7 @@ ORDER BY m.event_at DESC, m.id DESC
 LIMIT $5::int;
 
 -- name: newer
--- Oldest first: the page after a place.
+-- Oldest first: the page after a place, and before another.
 SELECT m.id, m.author, m.author_name, m.kind, m.media, m.source, m.event_at, m.received_at,
     m.status, m.fate, m.edited_at, m.revoked_at, m.channel_id, u.state AS waits_as,
     CASE WHEN m.revoked_at IS NULL THEN m.body ELSE '' END AS body,
@@ -34,6 +34,7 @@ FROM message AS m
 WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint AND m.author <> 'system'
     AND o.state IS DISTINCT FROM 'cancelled'
     AND (m.event_at, m.id) > ($3::timestamptz, $4::bigint)
+    AND (m.event_at, m.id) < ($6::timestamptz, $7::bigint)
 ORDER BY m.event_at, m.id
 LIMIT $5::int;
 

@@ -1,0 +1,52 @@
+"""The OpenAPI document that is served, against the server that serves it."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from relevo.http.api_limits import Limits
+from relevo.store.embedded import DatabaseUrls
+from tests.api_rig import client
+from tests.house import House
+from tests.store_rig import NOON
+
+pytestmark = pytest.mark.postgres
+
+PHONE = "50370000101"
+EXAMPLES = 15
+"""Of each endpoint and each way of trying it."""
+
+
+async def lived_in(house: House) -> None:
+    """Have something of everything: a conversation, a dead letter, a body that cannot be read."""
+    message = house.wati.customer_message(PHONE, "Hola", house.clock.now())
+    assert await house.post(message.webhook()) == 200
+    assert await house.post(b"not JSON") == 200
+    await house.advance(60)
+    await house.rows(
+        "INSERT INTO dead_letter SELECT business_id, id, conversation_id, 'answering', 'made_up',"
+        " closed_at FROM turn"
+    )
+
+
+async def test_the_server_does_what_its_document_says(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    house = House(database, tmp_path, NOON)
+    house.api_limits = Limits(burst=1_000_000)
+    async with house:
+        await lived_in(house)
+        key = (await client(house)).key
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{house.url}/v1/openapi.json"),
+            *("--header", f"Authorization: Bearer {key}"),
+            *("--max-examples", f"{EXAMPLES}", "--seed", "1", "--workers", "2", "--checks", "all"),
+            *("--phases", "examples,coverage,fuzzing", "--no-color"),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        told, _ = await process.communicate()
+        assert process.returncode == 0, told.decode()
