@@ -83,7 +83,7 @@ def _measured(wanted: set[int], profile: Path | None) -> list[Result]:
             return results
         with tempfile.TemporaryDirectory(prefix="relevo-bench-") as folder:
             status.update("starting PostgreSQL …")
-            with Cluster(Path(folder), durable=True) as cluster:
+            with Cluster(Path(folder)) as cluster:
                 for number in sorted(wanted & WITH_DATABASE.keys()):
                     status.update(f"line {number} …")
                     measure = WITH_DATABASE[number]

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 
 from relevo.store.embedded import DatabaseUrls
-from tests.postgres import Cluster
+from tests.postgres import Cluster, quick_cluster
 from tests.properties_profile import register_profiles
 
 register_profiles()
@@ -12,7 +12,7 @@ register_profiles()
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("postgres")) as cluster:
+    with quick_cluster(tmp_path_factory.mktemp("postgres")) as cluster:
         yield cluster
 
 

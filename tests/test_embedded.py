@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(folder: Path) -> Iterator[DatabaseUrls]:
-    with Cluster(folder, durable=True) as cluster:
+    with Cluster(folder) as cluster:
         yield cluster.urls
 
 

@@ -17,7 +17,7 @@ from relevo.errors import StoreSetupError, StoreUnavailableError
 from relevo.store import migrate as migrations
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.migrate import LOCK_KEY, head, migrate, revision
-from tests.postgres import APP_ROLE, Cluster
+from tests.postgres import APP_ROLE, Cluster, quick_cluster
 
 pytestmark = pytest.mark.postgres
 
@@ -35,7 +35,7 @@ print(any(name in sys.modules for name in ("alembic", "sqlalchemy")))
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("migrate")) as cluster:
+    with quick_cluster(tmp_path_factory.mktemp("migrate")) as cluster:
         yield cluster
 
 
