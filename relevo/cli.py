@@ -16,6 +16,7 @@ from relevo.commands import (
     dead_letters,
     demo,
     doctor,
+    exporting,
     forgetting,
     holding,
     identity,
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     modules = (
         *(serving, demo, asking, holding, identity, dead_letters, quarantine, importing),
-        *(backfilling, forgetting, doctor, keys),
+        *(backfilling, forgetting, exporting, doctor, keys),
     )
     for module in modules:
         module.add(commands)

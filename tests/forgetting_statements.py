@@ -1,4 +1,4 @@
-"""With what the statements of `forgetting.sql` are explained, and which of them read everything."""
+"""With what the statements that forget and export are explained, and which read everything."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,12 +22,22 @@ FORGETTING: dict[tuple[str, str], tuple[Any, ...]] = {
     ("forgetting", "begin_anew"): (BUSINESS, 5, NOON),
     ("forgetting", "outlived"): (BUSINESS, NOON, 100),
 }
-FORGETTING_READS_ALL = tuple(
-    ("forgetting", name)
-    for name in (
-        *("named_in_quarantine", "named_in_answers", "named_in_staging", "silent"),
-        *("outlived_bodies", "outlived_merges", "outlived_staging", "staged"),
-        *("to_erase", "erased", "count_to_erase", "uncount"),
-    )
+EXPORTED = (
+    *("conversation", "addresses", "messages", "turns", "sends", "asked_sends", "waiting"),
+    *("dead_letters", "merges", "links", "ai_conversations"),
+)
+EXPORTING: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("exporting", name): (BUSINESS, 5) for name in EXPORTED
+}
+FORGETTING_READS_ALL = (
+    ("exporting", "deliveries"),
+    *(
+        ("forgetting", name)
+        for name in (
+            *("named_in_quarantine", "named_in_answers", "named_in_staging", "silent"),
+            *("outlived_bodies", "outlived_merges", "outlived_staging", "staged"),
+            *("to_erase", "erased", "count_to_erase", "uncount"),
+        )
+    ),
 )
 """Those of a few rows, or that are meant to look through all of them: bodies, and who is silent."""

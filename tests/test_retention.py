@@ -134,7 +134,8 @@ async def test_what_fails_at_the_ai_is_tried_again_within_bounds(store: Desk) ->
         await until(lambda: store.clock.next_alarm_at is not None)
         store.clock.advance_to(store.clock.now() + timedelta(seconds=seconds))
     ai.failure = None
-    assert await waiting == [Erased(5, 0)]
+    [erased] = await waiting
+    assert erased == Erased(5, 0)
 
 
 async def test_who_is_forgotten_while_he_writes_is_someone_new_and_nothing_is_lost(

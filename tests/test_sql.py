@@ -12,7 +12,7 @@ import pytest
 
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.sql import SQL_DIR, statements
-from tests.forgetting_statements import FORGETTING, FORGETTING_READS_ALL
+from tests.forgetting_statements import EXPORTING, FORGETTING, FORGETTING_READS_ALL
 from tests.postgres import Cluster
 from tests.sql_filling import FILLING
 from tests.store_rig import BUSINESS, LINE, NOON, owner_rows
@@ -29,6 +29,7 @@ ROLE_OF_FILE = {
     "changes": "relevo_ingest",
     "conversations": "relevo_app",
     "doctor": OWNER,
+    "exporting": "relevo_app",
     "forgetting": "relevo_app",
     "holding": "relevo_app",
     "idempotency": "relevo_app",
@@ -209,6 +210,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("outgoing", "refused"): (BUSINESS, IDS, ["too_late"] * 3, NOON),
     ("outgoing", "raise_versions"): (BUSINESS, IDS),
     ("outgoing", "queued_of"): (BUSINESS,),
+    **EXPORTING,
     **FORGETTING,
     ("quarantine", "body"): (BUSINESS, 5),
     ("quarantine", "mark_replayed"): (BUSINESS, 5, NOON),
