@@ -200,9 +200,18 @@ def show_messages(console: Console, messages: Iterable[Told]) -> None:
     """Show messages, a line each, with why they wait if they do."""
     for message in messages:
         waits = f"({message['state']})" if "state" in message else ""
-        who = terminal.escaped(" ".join(filter(None, (message["author"], message["name"], waits))))
+        who = (message["author"], message["name"], waits, _changed(message))
         text = message["text"] or f"<{message['kind']}>"
-        terminal.quote(console, f"      {at(message['at'])}  {who}: ", text)
+        said_by = terminal.escaped(" ".join(filter(None, who)))
+        terminal.quote(console, f"      {at(message['at'])}  {said_by}: ", text)
+
+
+def _changed(message: Told) -> str:
+    """Say what its author has done about a message since."""
+    for word in ("revoked", "edited"):
+        if instant := message.get(f"{word}_at"):
+            return f"({word} {at(instant)})"
+    return ""
 
 
 def at(instant: datetime | None) -> str:

@@ -107,7 +107,7 @@ async def why(
 
     A conversation is {conversation, marks…, waiting: messages, turns}; a turn {id, messages,
     verdict, silence_seconds, …, missed: messages, outcome, reply: texts, timings}; a message
-    {author, name, kind, text, at, source, fate}.
+    {author, name, kind, text, at, source, fate, edited_at, revoked_at}.
     """
     async with pools.tenant(business_id, snapshot=True) as connection:
         found = await conversations_of(connection, business_id, address, region)
@@ -229,4 +229,6 @@ def _message(row: Row) -> dict[str, Any]:
         "at": row["event_at"],
         "source": row["source"],
         "fate": row["fate"],
+        "edited_at": row["edited_at"],
+        "revoked_at": row["revoked_at"],
     }

@@ -16,7 +16,9 @@ ORDER BY t.closed_at DESC, t.id DESC
 LIMIT $3::int;
 
 -- name: messages_by_id
-SELECT m.id, m.author, m.author_name, m.kind, m.body, m.source, m.event_at, m.received_at, m.fate
+-- What its author has taken back has no text any more.
+SELECT m.id, m.author, m.author_name, m.kind, m.source, m.event_at, m.received_at, m.fate,
+    CASE WHEN m.revoked_at IS NULL THEN m.body ELSE '' END AS body, m.edited_at, m.revoked_at
 FROM message AS m
 WHERE m.business_id = $1::text AND m.id = ANY ($2::bigint[]);
 
@@ -27,8 +29,8 @@ WHERE o.business_id = $1::text AND o.turn_id = ANY ($2::bigint[])
 ORDER BY o.turn_id, o.part;
 
 -- name: waiting_of
-SELECT u.state, m.id, m.author, m.author_name, m.kind, m.body, m.source, m.event_at, m.received_at,
-    m.fate
+SELECT u.state, m.id, m.author, m.author_name, m.kind, m.source, m.event_at, m.received_at, m.fate,
+    CASE WHEN m.revoked_at IS NULL THEN m.body ELSE '' END AS body, m.edited_at, m.revoked_at
 FROM untold AS u JOIN message AS m ON m.business_id = u.business_id AND m.id = u.message_id
 WHERE u.business_id = $1::text AND u.conversation_id = $2::bigint
 ORDER BY m.event_at, m.id;

@@ -185,7 +185,8 @@ ORDER BY t.closed_at, t.id;
 
 -- name: reached_since
 SELECT DISTINCT address_kind, address_value FROM message
-WHERE business_id = $1::text AND conversation_id = $2::bigint AND received_at >= $3::timestamptz;
+WHERE business_id = $1::text AND conversation_id = $2::bigint AND received_at >= $3::timestamptz
+    AND edits IS NULL;
 
 -- name: restore
 INSERT INTO conversation OVERRIDING SYSTEM VALUE
@@ -193,13 +194,18 @@ SELECT n.* FROM jsonb_populate_record(NULL::conversation, $1::jsonb) AS n;
 
 -- name: part
 -- What is the loser's becomes his again. $4: his messages as they were; $5 and $6: those of turns
--- since, which stay or go with their turn; $7 and $8: how he was reached, for what came since.
-WITH his AS (
+-- since, which stay or go with their turn; $7 and $8: how he was reached, for what came since. An
+-- edit goes with what it edits.
+WITH said AS (
     SELECT m.id FROM message AS m
-    WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint
+    WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint AND m.edits IS NULL
         AND m.id <> ALL ($5::bigint[]) AND (m.id = ANY ($4::bigint[]) OR m.id = ANY ($6::bigint[])
             OR m.received_at >= $9::timestamptz AND (m.address_kind, m.address_value) IN (
                 SELECT * FROM unnest($7::text[], $8::text[])))
+), his AS (
+    SELECT m.id FROM message AS m
+    WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint
+        AND coalesce(m.edits, m.id) IN (SELECT id FROM said)
     ORDER BY m.business_id, m.id
     FOR NO KEY UPDATE
 ), moved_messages AS (
