@@ -99,7 +99,7 @@ def _fuzz(name: str, target: Target, seconds: int) -> Outcome:
     return Outcome(
         name,
         int(runs[1]) if runs else 0,
-        keep(name, target, samples(name), work.glob("*")),
+        keep(CORPUS / name, target, samples(name), work.glob("*")),
         tuple(sorted(failed.glob("*"))),
         done.stdout.decode(errors="replace")[-4000:] if done.returncode else "",
     )

@@ -4,6 +4,7 @@ Reaching is measured by Python itself, line after line, so the same inputs are c
 without the fuzzer.
 """
 
+import re
 import sys
 from collections.abc import Iterable
 from hashlib import sha256
@@ -11,10 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fuzz.targets import CORPUS, ROOT, Target
+from fuzz.targets import ROOT, Target
 
 INPUT_BYTES_MAX = 4096
 """A longer input is not kept: it is read by nobody."""
+
+HASH_DIGITS = 16
+_HASH = re.compile(f"[0-9a-f]{{{HASH_DIGITS}}}")
 
 Step = tuple[str, int, int]
 """A file, and two lines of it that were reached one after the other."""
@@ -44,23 +48,22 @@ def reached(target: Target, body: bytes) -> set[Step]:
     return steps
 
 
-def keep(name: str, target: Target, samples: Iterable[Path], found: Iterable[Path]) -> int:
-    """Leave in a target's corpus what is worth it of what was there and was found; return how many.
+def keep(folder: Path, target: Target, samples: Iterable[Path], found: Iterable[Path]) -> int:
+    """Leave in a corpus what is worth it of what was there and was found; return how much.
 
-    The samples are kept elsewhere: what they reach needs nothing else.
+    What a person has put there has a name, and stays; what it reaches needs nothing else. Nor does
+    what the samples reach, which are kept elsewhere.
     """
-    known: set[Step] = set()
-    for path in samples:
-        known |= reached(target, path.read_bytes())
-    folder = CORPUS / name
-    bodies = {path.read_bytes() for path in (*folder.glob("*"), *found)}
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*"):
+    found_before = [path for path in folder.glob("*") if _HASH.fullmatch(path.name)]
+    bodies = {path.read_bytes() for path in (*found_before, *found)}
+    for path in found_before:
         path.unlink()
-    kept = 0
+    known: set[Step] = set()
+    for path in (*samples, *folder.glob("*")):
+        known |= reached(target, path.read_bytes())
     for body in sorted(bodies, key=lambda body: (len(body), body)):
         if len(body) <= INPUT_BYTES_MAX and (new := reached(target, body) - known):
             known |= new
-            (folder / sha256(body).hexdigest()[:16]).write_bytes(body)
-            kept += 1
-    return kept
+            (folder / sha256(body).hexdigest()[:HASH_DIGITS]).write_bytes(body)
+    return sum(1 for _ in folder.glob("*"))

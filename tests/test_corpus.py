@@ -1,12 +1,14 @@
 """What the fuzzer has found worth keeping, and what providers document, read again without it."""
 
+import gzip
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import orjson
 import pytest
 
-from fuzz.keeping import reached
+from fuzz.keeping import keep, reached
 from fuzz.mutating import mutated
 from fuzz.targets import CORPUS, FORMS, SAMPLES, Target, kept, targets
 from relevo.http.bodies import BODY_BYTES_MAX
@@ -97,3 +99,24 @@ def test_the_largest_body_of_any_shape_takes_no_longer_than_its_length(
     began = time.process_time()
     known[f"{kind}/webhook"](LARGEST[kind, shape])
     assert time.process_time() - began < BODY_SECONDS_MAX
+
+
+def test_only_what_reaches_something_new_is_kept_and_what_has_a_name_stays(
+    tmp_path: Path, known: Mapping[str, Target]
+) -> None:
+    target, folder = known["shared/body"], tmp_path / "kept"
+    folder.mkdir()
+    sample, found = SAMPLES / "shared/body/plain", tmp_path / "found"
+    found.mkdir()
+    for name, body in {
+        "again": b"{}",
+        "zipped": gzip.compress(b"{}"),
+        "longer": b"{}" * 99,
+    }.items():
+        (found / name).write_bytes(body)
+    (folder / "0123456789abcdef").write_bytes(b"reaches nothing new")
+    (folder / "a-proxy-had-undone-it").write_bytes(b"\x1f\x8b")
+    assert keep(folder, target, [sample], found.glob("*")) == 2
+    kept_now = sorted(folder.glob("*"))
+    assert kept_now[-1].name == "a-proxy-had-undone-it"
+    assert kept_now[0].read_bytes() == (found / "zip").read_bytes()

@@ -1,6 +1,7 @@
 """The scenarios that every channel can express, on each of them, and whatever else may come."""
 
 import asyncio
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,32 @@ async def test_twenty_first_contacts_at_once_are_one_conversation_on_every_chann
             assert len(turn["messages"]) == expected["turns"][0]["message_count"]
             assert turn["verdict"] == expected["turns"][0]["verdict"]
             assert turn["replies"] == len(line.replies()) == expected["turns"][0]["replies"]
+
+
+async def test_twenty_first_contacts_under_either_address_or_both_are_one_conversation_too(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    """Both conversations are being made when the first message links them."""
+    async with every_house(database, tmp_path, NOON, quiet_seconds=35) as (house, every):
+        lines = [line for line in every if line.hides_phone]
+        ways = ((PHONE, False), ("", True), (PHONE, True))
+        posts = [
+            line.posts(line.says(f"mensaje {number}", phone=phone, second=second))
+            for line in lines
+            for number, (phone, second) in zip(range(20), cycle(ways), strict=False)
+        ]
+        assert set(await asyncio.gather(*posts)) == {200}
+        await house.advance(200)
+        for line in lines:
+            [known] = await line.rows("SELECT id FROM conversation WHERE business_id = $1")
+            said = await line.rows(
+                "SELECT conversation_id AS id FROM message"
+                " WHERE business_id = $1 AND author = 'customer'"
+            )
+            assert [row["id"] for row in said] == [known["id"]] * 20, line.kind
+            [turn] = await line.told()
+            assert (len(turn["messages"]), turn["outcome"]) == (20, "answered"), line.kind
+            assert line.replies() == ["ok"], line.kind
 
 
 async def test_one_person_is_one_thread_on_every_channel(
