@@ -15,7 +15,7 @@ from relevo.messages import (
 
 
 def assert_storable(found: tuple[Arrival, ...]) -> None:
-    """Something was read, each message has an id and an address, and a database can hold it all."""
+    """Something was read, what it is about is named, and a database can hold all of it."""
     assert found
     for arrival in found:
         if isinstance(arrival, InboundMessage | StatusUpdate):
@@ -31,6 +31,12 @@ def assert_storable(found: tuple[Arrival, ...]) -> None:
         if isinstance(arrival, AddressChange):
             assert arrival.old
             assert arrival.new
+        if isinstance(arrival, Edit | Revocation):
+            assert arrival.target
+        if isinstance(arrival, AddressChange):
+            assert arrival.old
+            assert arrival.new
+            assert all(address.value for address in (*arrival.old, *arrival.new))
         assert_texts(astuple(arrival))
 
 

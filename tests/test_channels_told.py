@@ -10,7 +10,16 @@ from relevo.config import load
 from relevo.http.channels import ChannelAdapter
 from relevo.http.session import open_session
 from relevo.lines import OwnLine, open_channels
-from relevo.messages import Address, Arrival, Author, InboundMessage, StatusUpdate
+from relevo.messages import (
+    Address,
+    AddressChange,
+    Arrival,
+    Author,
+    Edit,
+    InboundMessage,
+    Revocation,
+    StatusUpdate,
+)
 from relevo.metrics.contract import OTHER, PROVIDERS
 from relevo.turns import RecallStatus
 from tests.channels_table import TOLD, rewritten
@@ -65,13 +74,15 @@ async def test_every_address_that_samples_carry_is_declared_in_its_order(
 
 
 @each_kind
-async def test_a_clock_a_status_and_a_colleague_are_declared_where_samples_have_them(
+async def test_what_is_told_of_messages_and_people_is_declared_where_samples_have_it(
     kind: str, lines: Lines
 ) -> None:
     can, found = lines[kind].abilities, read(kind, lines)
     said = messages(kind, lines)
     assert any(each.event_at is not None for each in said) == bool(can.clock)
     assert any(isinstance(arrival, StatusUpdate) for arrival in found) == bool(can.statuses)
+    assert any(isinstance(arrival, Edit | Revocation) for arrival in found) == bool(can.changes)
+    assert any(isinstance(arrival, AddressChange) for arrival in found) == bool(can.moves)
     seen = any(each.author is Author.AGENT for each in said)
     assert seen == bool(can.colleagues and not can.colleagues.startswith("only in the history"))
 

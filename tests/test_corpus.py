@@ -119,4 +119,4 @@ def test_only_what_reaches_something_new_is_kept_and_what_has_a_name_stays(
     assert keep(folder, target, [sample], found.glob("*")) == 2
     kept_now = sorted(folder.glob("*"))
     assert kept_now[-1].name == "a-proxy-had-undone-it"
-    assert kept_now[0].read_bytes() == (found / "zip").read_bytes()
+    assert kept_now[0].read_bytes() == (found / "zipped").read_bytes()

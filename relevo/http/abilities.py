@@ -28,6 +28,10 @@ class Abilities:
     """How exactly the provider says when something was said; empty: our clock counts."""
     addresses: tuple[str, ...]
     """The kinds of addresses that a message may carry, the first one first."""
+    changes: str
+    """Whose edits and revocations are told."""
+    moves: str
+    """Whether it is told that a customer has another number now."""
     history: str
     """Whether the provider can be asked what was said, and how much of it."""
     statuses: str
@@ -42,7 +46,10 @@ class Abilities:
     """What tells that the customer's 24 hours are over."""
 
 
-_COMING_IN = ("kind", "proof of a webhook", "id of a message", "clock", "addresses")
+_COMING_IN = (
+    *("kind", "proof of a webhook", "id of a message", "clock", "addresses"),
+    *("edits and revocations", "a changed number"),
+)
 _GOING_OUT = (
     *("kind", "history", "what became of a reply", "what colleagues write"),
     *("our own replies echoed", "a send left open is found by", "a closed window is told by"),
@@ -52,7 +59,10 @@ _GOING_OUT = (
 def tables(lines: Mapping[str, Abilities]) -> tuple[str, str]:
     """Return the two tables of the documentation, by the kinds of lines: coming in, going out."""
     coming_in = [
-        (kind, can.proof, can.message_id, can.clock or "none: ours", _addresses(can))
+        (
+            *(kind, can.proof, can.message_id, can.clock or "none: ours", _addresses(can)),
+            *(can.changes or "no", can.moves or "no"),
+        )
         for kind, can in lines.items()
     ]
     going_out = [
