@@ -53,7 +53,9 @@ INSERT INTO link SELECT 'hotel', 'lead', '', 'L-7', 'phone', '', '+50379990123',
 """, """
 INSERT INTO idempotency SELECT 'hotel', key, 'asked', 202, body::bytea, created_at
 FROM conversation, (VALUES ('one', '{"to": "+50379990123", "text": "canario azul"}'),
-    ('two', '{"to": "gorriones"}')) AS answers (key, body) WHERE id = $1::bigint;
+    ('two', '{"conversation_id":' || $1::bigint || ',"text":"canario azul"}'),
+    ('three', '{"conversation_id":' || $1::bigint || '0,"text":"gorriones"}')) AS a (key, body)
+WHERE id = $1::bigint;
 """, """
 INSERT INTO legacy_message (business_id, channel_id, legacy_id, to_number, author, lead_id, lid,
     body, created_at, state)

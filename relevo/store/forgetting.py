@@ -107,6 +107,8 @@ async def erase_all(connection: "Connection", key: ConversationKey, now: datetim
         return Counts()
     counts = await erase_said(connection, key, None, now)
     await connection.execute(sql["ai_conversations"], *key, now)
+    about = [f'"conversation_id":{key.conversation_id}{end}'.encode() for end in ",}"]
+    await connection.execute(sql["named_in_answers"], key.business_id, about)
     for name in ("merges", "reached", "conversation"):
         await connection.execute(sql[name], *key)
     counts["conversations"] += 1
