@@ -8,11 +8,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from relevo.identity import LEAD, PHONE
 from relevo.messages import Address, Author
 from relevo.store.embedded import DatabaseUrls
+from relevo.store.merging import Fulfilled, Reason, Wish, carry_out
 from tests.crm_rows import LONG_AGO, backfilled, put_aside, row
 from tests.house import House
-from tests.store_rig import BUSINESS, NOON, Desk, deadlocks, desk, said
+from tests.merging_rig import writer
+from tests.store_rig import BUSINESS, LINE, NOON, Desk, deadlocks, desk, said
 from tests.turn_rows import have_answered
 
 pytestmark = pytest.mark.postgres
@@ -112,8 +115,23 @@ async def test_two_conversations_of_one_lead_are_wished_to_be_one(store: Desk) -
     assert await backfilled(store.pools, store.clock) == {TOLD: 2}
     key = f"lead:{BUSINESS}:L-7"
     assert await store.rows(THREADS) == [(key, ["from the old phone", "from the new phone"])]
-    [wish] = await store.rows("SELECT kind, value, other_kind, other_value, reason FROM link")
-    assert tuple(wish) == ("lead", "L-7", "phone", BEA, "lead")
+    wishes = "SELECT kind, value, other_kind, other_value, reason FROM link ORDER BY kind"
+    assert await store.rows(wishes) == [("lead", "L-7", "phone", BEA, "lead")]
+    await store.deliver(said("by lid alone", addresses=(Address("lid", LID),)))
+    await put_aside(store.pools, [row("by both", 2, to_number=BEA, lid=LID)])
+    await backfilled(store.pools, store.clock)
+    by_both = ("phone", BEA, "lid", LID, "message")
+    assert (await store.rows(wishes))[1:] == [by_both]
+    lead, lid, reached_at = (LEAD, "", "L-7"), ("lid", LINE, LID), (PHONE, "", BEA)
+    for wish in (
+        Wish(BUSINESS, lead, reached_at, Reason.LEAD),
+        Wish(BUSINESS, reached_at, lid, Reason.MESSAGE),
+    ):
+        done = await carry_out(writer(store), wish, store.clock.now())
+        assert done.fulfilled is Fulfilled.MERGED
+    said_by_all = ["from the old phone", "from the new phone", "by both", "by lid alone"]
+    assert await store.rows(THREADS) == [(key, said_by_all)]
+    assert await store.rows(wishes) == []
 
 
 async def test_what_a_webhook_or_a_recall_has_brought_is_not_stored_twice(store: Desk) -> None:

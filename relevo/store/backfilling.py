@@ -19,7 +19,7 @@ import asyncpg
 import orjson
 
 from relevo.clock import Clock
-from relevo.identity import PHONE
+from relevo.identity import LEAD, PHONE
 from relevo.matching import match_history
 from relevo.messages import (
     CLOCK_SKEW_MAX,
@@ -36,7 +36,7 @@ from relevo.store.failures import is_retryable
 from relevo.store.meeting import meet
 from relevo.store.placing import Placer
 from relevo.store.pools import connected
-from relevo.store.resolving import LEAD, LID, Homes, homes_of, lanes_of
+from relevo.store.resolving import LID, Homes, homes_of, lanes_of
 from relevo.store.rows import message_from
 from relevo.store.sql import statements
 

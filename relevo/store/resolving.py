@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from relevo.identity import PHONE
+from relevo.identity import LEAD, PHONE
 from relevo.store.placing import Person
 
 if TYPE_CHECKING:
     import asyncpg
 
-LEAD, LID = "lead", "lid"
+LID = "lid"
 
 
 @dataclass(slots=True)

@@ -95,11 +95,12 @@ WHERE c.business_id = $1::text AND c.id = lead.conversation_id
         AND other.canonical_key = 'lead:' || c.business_id || ':' || lead.value OFFSET 0);
 
 -- name: wish
--- Two addresses of one row that lead to two conversations: whoever merges will.
+-- Two addresses of one row that lead to two conversations: whoever merges will. A lead overrules what
+-- a person has parted, a message does not.
 INSERT INTO link (business_id, kind, scope, value, other_kind, other_scope, other_value, reason,
     wanted_at)
-SELECT $1::text, t.kind, t.scope, t.value, t.other_kind, t.other_scope, t.other_value, 'lead',
-    $8::timestamptz
+SELECT $1::text, t.kind, t.scope, t.value, t.other_kind, t.other_scope, t.other_value,
+    CASE t.kind WHEN 'lead' THEN 'lead' ELSE 'message' END, $8::timestamptz
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
     AS t (kind, scope, value, other_kind, other_scope, other_value)
 ORDER BY t.kind, t.scope, t.value, t.other_kind, t.other_scope, t.other_value
