@@ -146,14 +146,14 @@ class Backfill:
             raise _MovedError  # whom they were met as is gone again
         if lanes := sorted(set(lanes_of(self._business_id, homes))):
             await connection.execute(statements("ingest")["line_up"], lanes)
-        await self._lock(connection, homes)
+        touched = sorted(set(homes.of.values()))
+        await connection.fetch(self._sql["lock"], self._business_id, touched)
         if homes_of(await self._resolve(connection, ids)) != homes:
             raise _MovedError
         await self._link(connection, homes)
         settled = [_refused(row) for row in rows if row["id"] not in homes.of]
         settled += await self._store(connection, [r for r in rows if r["id"] in homes.of], homes)
         await connection.execute(self._sql["settle"], self._business_id, _json(settled))
-        touched = sorted(set(homes.of.values()))
         dated_to = self._clock.now() - WEBHOOK_AGE_MAX
         await connection.execute(
             self._sql["date"], self._business_id, touched, CLOCK_SKEW_MAX, dated_to
@@ -161,12 +161,6 @@ class Backfill:
 
     async def _resolve(self, connection: "Connection", ids: list[int]) -> "list[Row]":
         return list(await connection.fetch(self._sql["resolve"], self._business_id, ids))
-
-    async def _lock(self, connection: "Connection", homes: Homes) -> None:
-        wanted = sorted(set(homes.of.values()))
-        locked = await connection.fetch(self._sql["lock"], self._business_id, wanted)
-        if len(locked) < len(wanted):
-            raise _MovedError
 
     async def _link(self, connection: "Connection", homes: Homes) -> None:
         """Let what nobody had lead to them, and wish for the rest."""
