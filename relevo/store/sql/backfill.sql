@@ -111,7 +111,7 @@ ON CONFLICT DO NOTHING;
 -- words. Which one it is, if any, is decided by the core. One that an imported row has been found to
 -- be already is not there for another.
 SELECT DISTINCT m.conversation_id, u.state, m.id, m.author, m.author_name, m.kind, m.body, m.source,
-    m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value
+    m.event_at, m.timed, m.received_at, m.channel_id, m.address_kind, m.address_value, m.revoked_at
 FROM unnest($2::bigint[], $3::bigint[]) AS t (id, conversation_id)
     JOIN legacy_message AS l ON l.business_id = $1::text AND l.id = t.id
     CROSS JOIN LATERAL (

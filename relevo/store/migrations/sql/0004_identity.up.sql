@@ -172,6 +172,8 @@ CREATE TABLE legacy_message (
     UNIQUE (business_id, channel_id, legacy_id)
 );
 CREATE INDEX legacy_message_waiting ON legacy_message (business_id, id) WHERE state = 'waiting';
+CREATE INDEX legacy_message_become ON legacy_message (business_id, message_id)
+    WHERE message_id IS NOT NULL;
 
 DO $$
 DECLARE
