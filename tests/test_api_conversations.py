@@ -223,6 +223,23 @@ async def test_a_thread_shows_what_was_missed_and_where_the_gaps_are(house: Hous
     assert ([t["verdict"] for t in older["turns"]], older["next"]) == (["first_contact"], None)
 
 
+async def test_what_was_never_said_is_not_shown_nor_what_was_taken_back(house: House) -> None:
+    await missed_promise(house)
+    api = await client(house)
+    thread = await thread_of(api, ANA)
+    *_, promise, thanks, bye = (await thread.part())["messages"]
+    await house.rows(
+        "UPDATE outbox SET state = 'cancelled', reason = 'made_up' WHERE message_id = $1", bye["id"]
+    )
+    await house.rows("UPDATE message SET edited_at = now() WHERE id = $1", promise["id"])
+    await house.rows("UPDATE message SET revoked_at = now() WHERE id = $1", thanks["id"])
+    *_, changed, gone = (await thread.part())["messages"]
+    assert (changed["text"], changed["edited_at"] is None) == (promise["text"], False)
+    assert (gone["id"], gone["text"], gone["revoked_at"] is None) == (thanks["id"], "", False)
+    [row] = (await api.get("/conversations"))["conversations"]
+    assert (row["last_message"]["id"], row["last_message"]["text"]) == (thanks["id"], "")
+
+
 async def test_a_thread_reads_the_same_however_it_is_paged(house: House) -> None:
     await missed_promise(house)
     api = await client(house)

@@ -88,6 +88,7 @@ def _greeting(config: "Config", port: int, metrics_port: int) -> list[str]:
         for channel in config.channels
         if channel.kind != "sandbox"
     ]
+    lines.append(f"  API       {url}/v1  (a key: relevo keys create NAME --scope read)")
     lines.append(f"  metrics   http://{config.server.host}:{metrics_port}/metrics")
     return lines
 

@@ -56,7 +56,7 @@ class Message(Given):
     id: int
     author: str
     name: str
-    """The colleague's, as the provider gives it."""
+    """The colleague's or the customer's, as the provider gives it."""
     kind: str
     text: str
     """Empty once it is revoked."""
