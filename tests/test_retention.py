@@ -57,6 +57,7 @@ async def test_what_is_too_old_goes_and_the_ai_begins_anew_with_what_is_left(hou
     await says(house, PHONE, NEWS)
     assert WORDS in house.ai.holds()
     pools, before = house.relevo.database.pools, NOON + timedelta(hours=1)
+    await house.rows("UPDATE conversation SET known_to = $1", NOON - timedelta(days=1))
 
     counts, whole = await outlive(pools, "hotel", before, house.clock.now())
     assert (counts["conversations"], counts["messages"], counts["turns"]) == (1, 4, 2)
