@@ -1,5 +1,6 @@
 """Two businesses with the same customer, through the API: neither learns anything of the other."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,9 @@ ID_OF = {
     "/conversations": "SELECT id FROM conversation WHERE business_id = $1",
     "/dead-letters": "SELECT turn_id FROM dead_letter WHERE business_id = $1",
     "/quarantine": "SELECT id FROM quarantine WHERE business_id = $1",
+    "/outgoing": "SELECT id FROM outgoing WHERE business_id = $1",
 }
 """What `{id}` stands for, by how a path begins."""
-
-BODIES: dict[str, Any] = {}
-"""What an endpoint that takes something takes, by its operation."""
 
 
 async def lived_in(house: House, other: FakeWati) -> None:
@@ -38,33 +37,71 @@ async def lived_in(house: House, other: FakeWati) -> None:
         "INSERT INTO dead_letter SELECT business_id, id, conversation_id, 'answering',"
         " 'a secret of the ' || business_id, closed_at FROM turn"
     )
+    await house.rows(
+        "INSERT INTO outgoing (business_id, conversation_id, author, body, due_at, state,"
+        " created_at) SELECT business_id, id, 'agent', 'a secret of the ' || business_id,"
+        " created_at + interval '1 year', 'scheduled', created_at FROM conversation"
+    )
 
 
-async def operations(api: Client) -> list[tuple[str, str, str | None]]:
-    """Return method and path of everything that can be asked, and its name if it takes a body."""
-    described = (await api.get("/openapi.json"))["paths"]
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something that can be asked, as the document has it."""
+
+    method: str
+    path: str
+    body: Any
+
+    @property
+    def names_a_thing(self) -> bool:
+        return "{id}" in self.path
+
+
+async def operations(api: Client) -> list[Operation]:
+    document = await api.get("/openapi.json")
     return [
-        (method.upper(), path.removeprefix("/v1"), how["operationId"] if takes(how) else None)
-        for path, methods in sorted(described.items())
+        Operation(method.upper(), path.removeprefix("/v1"), body_of(how, document))
+        for path, methods in sorted(document["paths"].items())
         for method, how in sorted(methods.items())
     ]
 
 
-def takes(how: dict[str, Any]) -> bool:
-    return bool(how.get("requestBody", {}).get("required"))
+def body_of(how: Any, document: Any) -> Any:
+    """Return the least that a body may be; None for what takes none."""
+    if "requestBody" not in how:
+        return None
+    return least(how["requestBody"]["content"]["application/json"]["schema"], document)
 
 
-async def asked(
-    house: House, api: Client, operation: tuple[str, str, str | None], whose: str
-) -> Answer:
+def least(schema: Any, document: Any) -> Any:
+    """Return the smallest thing that a schema allows."""
+    if "$ref" in schema:
+        return least(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
+    if "anyOf" in schema or "enum" in schema or "const" in schema:
+        first = schema.get("anyOf", [None])[0]
+        return least(first, document) if first else schema.get("const") or schema["enum"][0]
+    match schema["type"]:
+        case "object":
+            needed = schema.get("required", ())
+            return {name: least(schema["properties"][name], document) for name in needed}
+        case "array":
+            return []
+        case "integer" | "number":
+            return schema.get("minimum", 1)
+        case "boolean":
+            return False
+        case _:
+            return "x" * schema.get("minLength", 1)
+
+
+async def asked(house: House, api: Client, operation: Operation, whose: str) -> Answer:
     """Ask for a thing that a business has, by the key of whoever asks."""
-    method, path, name = operation
-    path = path.replace("{address}", f"+{PHONE}")
-    if "{id}" in path:
+    path = operation.path.replace("{address}", f"+{PHONE}")
+    if operation.names_a_thing:
         statement = next(each for start, each in ID_OF.items() if path.startswith(start))
         [row] = await house.rows(statement, whose)
         path = path.replace("{id}", str(row[0]))
-    return await api.ask(method, path, None if name is None else BODIES[name])
+    return await api.ask(operation.method, path, operation.body)
 
 
 async def test_no_endpoint_tells_or_does_anything_of_another_business(
@@ -82,12 +119,12 @@ async def test_no_endpoint_tells_or_does_anything_of_another_business(
         for operation in everyone:
             answer = await asked(house, api, operation, THEIRS)
             assert THEIRS not in str(answer.body), operation
-            if "{id}" in operation[1]:
+            if operation.names_a_thing:
                 assert (answer.status, answer.word) == (404, "not_found"), operation
         after = {table: rows.get(THEIRS) for table, rows in (await everything(database)).items()}
         assert after == theirs
         # What is one's own is there, by the same requests.
-        for operation in everyone:
+        for operation in (each for each in everyone if each.method == "GET"):
             answer = await asked(house, api, operation, MINE)
             assert answer.status < 300, (operation, answer)
             assert THEIRS not in str(answer.body), operation

@@ -126,6 +126,10 @@ class ApiAccess:
                 await self.forget()
             except StoreUnavailableError:
                 continue
+            except Exception:
+                # A bug, and reported as one; what is old must not wait for a restart.
+                self._means.tasks.spawn(self.forget_for_ever(), "forget-idempotency")
+                raise
 
     async def _look_up(self, texts: Sequence[str]) -> list[Caller | None]:
         ids = list({id_of(text) for text in texts})
