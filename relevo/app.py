@@ -15,9 +15,9 @@ from relevo.actors.performer import World
 from relevo.actors.ports import Chores, Probe
 from relevo.actors.supervisor import Bounds, Supervisor
 from relevo.admission import Admission
-from relevo.api import open_api
+from relevo.api import Hands, open_api
 from relevo.businesses import ConfiguredBusinesses
-from relevo.clock import Clock, SystemClock, sleep
+from relevo.clock import Clock, SystemClock
 from relevo.errors import StoreUnavailableError
 from relevo.gauges import Books, Watched, gauges
 from relevo.http.api import Api
@@ -40,17 +40,16 @@ from relevo.stopping import Stops
 from relevo.store.crowds import Crowds
 from relevo.store.database import Database
 from relevo.store.inbox import Inbox
-from relevo.store.inspection import audit, open_gaps
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
 from relevo.store.merger import Merger
 from relevo.store.retention import Retention
+from relevo.store.schedule import Schedule
 from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
 from relevo.watchdog import Watchdog
 
-AUDIT_SECONDS = 600
-"""How often books and open gaps are checked for the metrics; it reads every message."""
+Lines = Mapping[str, ChannelAdapter]
 
 TASKS_STOP_SECONDS = 3.0
 LINES_STOP_SECONDS = 2.0
@@ -94,6 +93,7 @@ class Relevo:
         self._supervisor: Supervisor | None = None
         self._metrics: MetricsServer | None = None
         self.merger: Merger | None = None
+        self.schedule: Schedule | None = None
         self._assistants: Mapping[str, Memorable] = {}
         self.port = 0
 
@@ -167,7 +167,7 @@ class Relevo:
         admission = self._open_inbox(means, supervisor, crowds, merger)
         webhooks = Webhooks(channels, admission.inbox, admission, probe, self._clock)
         provider = open_provider(config, session, self._clock, self._tasks, own)
-        api = open_api(config, means, supervisor.look, probe, self._options.api_limits)
+        api = self._open_api(means, merger, channels, probe)
         await self._serve(bound, webhooks, api, provider, own)
         self._open_metrics(supervisor, database, channels, merger)
         self._start_watchdog(log)  # not before: imports block the loop while nothing is served
@@ -180,23 +180,26 @@ class Relevo:
         self._start_chores(statuses, merger, retention)
         stops.add("readiness", self._leave)
 
+    def _open_api(self, means: Means, merger: Merger, channels: Lines, probe: MeteringProbe) -> Api:
+        look, late_after = self.supervisor.look, self._config.late_after
+        self.schedule = Schedule(means, late_after, look, probe.scheduled)
+        replays = self._inbox(means, merger, sets_aside=False)
+        hands = Hands(look, self.schedule.expect, channels, replays)
+        return open_api(self._config, means, hands, probe, self._options.api_limits)
+
     def _start_chores(self, statuses: Statuses, merger: Merger, retention: Retention) -> None:
+        assert self.schedule is not None
         every_seconds = self._options.bounds.sweep_seconds
         self._tasks.spawn(statuses.settle_for_ever(every_seconds), "settle-statuses")
         self._tasks.spawn(merger.merge_for_ever(every_seconds), "merge")
-        self._tasks.spawn(self._audit_for_ever(), "audit")
+        self._tasks.spawn(self.schedule.keep_for_ever(every_seconds), "schedule")
+        self._tasks.spawn(self._books.audit_for_ever(self.database, self._clock), "audit")
         self._tasks.spawn(retention.keep_for_ever(), "retention")
 
     def _open_inbox(
         self, means: Means, supervisor: Supervisor, crowds: Crowds, merger: Merger
     ) -> Admission:
-        inbox = Inbox(
-            means,
-            regions=self._config.regions,
-            writer=self.database.incarnation.number,
-            wake=supervisor.look,
-            torn=merger.soon,
-        )
+        inbox = self._inbox(means, merger)
         every_seconds = self._options.bounds.sweep_seconds
         self._tasks.spawn(inbox.changes.settle_for_ever(every_seconds), "settle-changes")
         bound = bound_bytes(self._config.server.memory_max_mb)
@@ -205,10 +208,20 @@ class Relevo:
         self._admission = Admission(inbox, memory, crowds)
         return self._admission
 
+    def _inbox(self, means: Means, merger: Merger, *, sets_aside: bool = True) -> Inbox:
+        return Inbox(
+            means,
+            regions=self._config.regions,
+            writer=self.database.incarnation.number,
+            wake=self.supervisor.look,
+            sets_aside=sets_aside,
+            torn=merger.soon,
+        )
+
     def _open_actors(
         self,
         means: Means,
-        channels: Mapping[str, ChannelAdapter],
+        channels: Lines,
         probe: MeteringProbe,
         chores: Chores,
     ) -> Supervisor:
@@ -306,7 +319,7 @@ class Relevo:
         self,
         supervisor: Supervisor,
         database: Database,
-        channels: Mapping[str, ChannelAdapter],
+        channels: Lines,
         merger: Merger,
     ) -> None:
         server = self._config.server
@@ -321,17 +334,6 @@ class Relevo:
         lag = self.instruments.event_loop_lag_seconds
         # The loop's own lateness is measured with its own clock, whatever time the rest is told.
         self._tasks.spawn(sample_loop_lag(SystemClock(), lag.observe), "loop-lag")
-
-    async def _audit_for_ever(self) -> None:
-        assert self._database is not None
-        assert self._logging is not None
-        while owner_url := self._database.urls.owner_url:
-            await sleep(self._clock, AUDIT_SECONDS)
-            try:
-                self._books.remainder = sum(abs(b.remainder) for b in await audit(owner_url))
-                self._books.gaps = await open_gaps(owner_url)
-            except Exception:
-                self._logging.log.warning("audit_failed", exc_info=True)
 
     def _notice(self, event: str, why: str) -> None:
         assert self._logging is not None

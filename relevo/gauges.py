@@ -1,17 +1,24 @@
 """Where the gauges of a process take their values from."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from relevo.actors.supervisor import Supervisor
 from relevo.admission import Admission
+from relevo.clock import Clock, sleep
 from relevo.http.channels import ChannelAdapter
 from relevo.metrics.instruments import Gauges
 from relevo.store.database import Database
-from relevo.store.inspection import OpenGaps
+from relevo.store.inspection import OpenGaps, audit, open_gaps
 from relevo.store.merger import Merger
 from relevo.tasks import Tasks
+
+LOG = logging.getLogger(__name__)
+
+AUDIT_SECONDS = 600
+"""How often books and open gaps are checked for the metrics; it reads every message."""
 
 
 @dataclass(slots=True)
@@ -20,6 +27,16 @@ class Books:
 
     remainder: int = 0
     gaps: OpenGaps = field(default_factory=OpenGaps)
+
+    async def audit_for_ever(self, database: Database, clock: Clock) -> None:
+        """Look into the books now and then, as long as somebody may."""
+        while owner_url := database.urls.owner_url:
+            await sleep(clock, AUDIT_SECONDS)
+            try:
+                self.remainder = sum(abs(b.remainder) for b in await audit(owner_url))
+                self.gaps = await open_gaps(owner_url)
+            except Exception:
+                LOG.warning("audit_failed", exc_info=True)
 
 
 @dataclass(frozen=True, slots=True)

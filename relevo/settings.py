@@ -6,6 +6,7 @@ repr and no dump has them.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -277,6 +278,11 @@ class Config(Table):
     def retention_days(self) -> dict[str, int]:
         """Return how long what was said is kept, by business; 0: for ever."""
         return {business.id: business.retention_days for business in self.businesses}
+
+    @property
+    def late_after(self) -> dict[str, timedelta]:
+        """Return how late something is still said, by business."""
+        return {b.id: timedelta(seconds=b.late_answer_seconds) for b in self.businesses}
 
     def concurrency_max_of(self, business_id: str) -> int:
         """Return how many of a business's customers may be at the AI at once.

@@ -217,7 +217,8 @@ class House:
     def _is_quiet(self) -> bool:
         supervisor = self.relevo.supervisor
         held = self.wati.holding + self._held
-        if self.relevo.merger is not None and self.relevo.merger.busy:
+        merger, schedule = self.relevo.merger, self.relevo.schedule
+        if (merger is not None and merger.busy) or (schedule is not None and not schedule.at_rest):
             return False
         return supervisor.settled and supervisor.performer.in_flight <= held
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from relevo.messages import ConversationKey, Untold
+from relevo.outgoing import Draft, Outgoing, Refusal
 from relevo.store import outgoing
-from relevo.store.outgoing import Draft, Outgoing, Refusal
 from tests.store_rig import BUSINESS, NOON, Desk, phone, said
 
 SCHEDULED = (

@@ -1,11 +1,11 @@
 """The store without the rest of the product: what one process has of it, on a real database."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -32,6 +32,8 @@ from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
 from relevo.turns import Turn
 from tests.fakes.clock import ManualClock
+
+T = TypeVar("T")
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PHONE = "+50370000001"
@@ -179,6 +181,14 @@ class PostgresStores:
     async def open_dead_letters(self) -> set[int]:
         rows = await self._store.rows("SELECT turn_id FROM dead_letter WHERE closed_at IS NULL")
         return {row["turn_id"] for row in rows}
+
+
+async def within(
+    pools: Pools, deed: Callable[..., Awaitable[T]], business_id: str, *arguments: Any
+) -> T:
+    """Do something of the store's in a transaction of a business."""
+    async with pools.tenant(business_id) as connection:
+        return await deed(connection, business_id, *arguments)
 
 
 @asynccontextmanager

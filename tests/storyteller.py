@@ -2,17 +2,16 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from relevo.messages import ConversationKey, Source
 from relevo.store.importing import Importing, Tally
 from relevo.store.legacy import threads
-from relevo.store.outbound import queue
 from relevo.store.owner import as_owner
+from tests.api_rig import client
 from tests.fakes.wati import Said
 from tests.house import House
 from tests.legacy_files import sqlite_file
@@ -55,6 +54,8 @@ class Storyteller:
     said: dict[str, Said] = field(default_factory=dict)
     replies: list[tuple[datetime, str]] = field(default_factory=list)
     imported: Tally = field(default_factory=Tally)
+    programs: int = 0
+    """How many have asked the API for something."""
 
     async def prepare(self) -> None:
         """Lay out what is true from the start: the history, and what the AI will say and when."""
@@ -123,12 +124,15 @@ class Storyteller:
         await self.house.quiet()
 
     async def _schedule(self, text: str) -> None:
-        """Have a text sent now that answers nobody, as the API will one day do it."""
-        relevo = self.house.relevo
-        [row] = await self.house.rows("SELECT id FROM conversation")
-        key, now = ConversationKey("hotel", row["id"]), self.house.clock.now()
-        assert await queue(relevo.database.pools, key, text, Source.SCHEDULE, now)
-        relevo.supervisor.look(key)
+        """Have a text said at a time that is a second off, and let that come."""
+        self.programs += 1
+        api = await client(self.house, number=self.programs)
+        [row] = (await api.get("/conversations"))["conversations"]
+        due_at = self.house.clock.now() + timedelta(seconds=1)
+        body = {"text": text, "due_at": due_at.isoformat()}
+        sent = await api.post(f"/conversations/{row['id']}/messages", body)
+        await self.house.advance_to(due_at)
+        assert (await api.get(f"/outgoing/{sent['id']}"))["status"] in {"sending", "sent"}
 
     async def _know(self, state: dict[str, Any]) -> None:
         if tags := state.get("tags"):

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from relevo.api import open_api
+from relevo.api import Hands, open_api
 from relevo.clock import SystemClock
 from relevo.config import load
 from relevo.http.api import DOCUMENT, PREFIX, PUBLIC, endpoint_of
@@ -45,7 +45,8 @@ def server_of(store: Desk, folder: Path) -> tuple[Server, str]:
     means = Means(store.pools, store.tasks, SystemClock(), store)
     (folder / "relevo.toml").write_text(CONFIGURATION)
     config = load(folder / "relevo.toml", {})
-    api = open_api(config, means, store.woken.append, ApiCounts(), Limits())
+    hands = Hands(store.woken.append, (lambda _due_at: None), {}, store.inbox)
+    api = open_api(config, means, hands, ApiCounts(), Limits())
     listening, box = listen("127.0.0.1", 0), Box()
     webhooks = Webhooks({}, box, box, Counted(), SystemClock())
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relevo.actors.ports import Probe
-from relevo.app import AUDIT_SECONDS
+from relevo.gauges import AUDIT_SECONDS
 from relevo.http.ports import WebhookProbe
 from relevo.metrics.probe import MeteringProbe
 from relevo.store.embedded import DatabaseUrls

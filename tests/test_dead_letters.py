@@ -12,12 +12,12 @@ from relevo.messages import ConversationKey, Fate, Untold
 from relevo.store import letters
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.holding import UNTIL_RESUMED, hold
-from relevo.store.letters import Letter, Refusal
+from relevo.store.letters import Dealt, Letter, Refusal
 from relevo.turns import Outcome, Purpose, Stage
 from relevo.writes import DeadLetter, Rows, Writes
 from tests.commands import BAD, CANNOT, WELL, configured
 from tests.journal_rows import opened
-from tests.store_rig import BUSINESS, NOON, Desk, PostgresStores, desk, phone, said
+from tests.store_rig import BUSINESS, NOON, Desk, PostgresStores, desk, phone, said, within
 
 pytestmark = pytest.mark.postgres
 
@@ -33,7 +33,7 @@ async def store(database: DatabaseUrls) -> AsyncIterator[Desk]:
 class TestList:
     async def test_the_open_ones_come_newest_first(self, store: Desk) -> None:
         first, second, third = [await given_up(store, number) for number in (1, 2, 3)]
-        await letters.drop(store.pools, BUSINESS, second, LATER)
+        await within(store.pools, letters.drop, BUSINESS, second, LATER)
         found = await letters.letters(store.pools, BUSINESS, 10, closed=False)
         assert [letter.turn_id for letter in found] == [third, first]
         every = await letters.letters(store.pools, BUSINESS, 2, closed=True)
@@ -64,7 +64,8 @@ class TestList:
         turn_id = await given_up(store)
         assert await letters.letter(store.pools, "bakery", turn_id) is None
         assert await letters.letters(store.pools, "bakery", 10, closed=True) == []
-        assert await letters.retry(store.pools, "bakery", turn_id, LATER) == (0, Refusal.UNKNOWN)
+        refused = await within(store.pools, letters.retry, "bakery", turn_id, LATER)
+        assert refused is Refusal.UNKNOWN
 
 
 class TestRetry:
@@ -73,7 +74,9 @@ class TestRetry:
         key = store.woken[0]
         await hold(store.pools, key, UNTIL_RESUMED)
         before = await read(store, key)
-        assert await letters.retry(store.pools, BUSINESS, turn_id, LATER) == (1, None)
+        assert await within(store.pools, letters.retry, BUSINESS, turn_id, LATER) == Dealt(
+            key[1], 1
+        )
         rows = await read(store, key)
         assert [(m.body, m.untold) for m in rows.untold] == [
             ("Hola 1", Untold.FAILED),
@@ -87,10 +90,10 @@ class TestRetry:
 
     async def test_it_is_retried_once(self, store: Desk) -> None:
         turn_id = await given_up(store)
-        await letters.retry(store.pools, BUSINESS, turn_id, LATER)
+        await within(store.pools, letters.retry, BUSINESS, turn_id, LATER)
         before = await read(store, store.woken[0])
-        again = await letters.retry(store.pools, BUSINESS, turn_id, LATER)
-        assert again == (0, Refusal.CLOSED)
+        again = await within(store.pools, letters.retry, BUSINESS, turn_id, LATER)
+        assert again is Refusal.CLOSED
         assert await read(store, store.woken[0]) == before
 
     async def test_what_was_told_since_is_not_asked_for_again(self, store: Desk) -> None:
@@ -98,18 +101,18 @@ class TestRetry:
         key = store.woken[0]
         await written(store, key, told=(turn_id,))
         before = await read(store, key)
-        refused = await letters.retry(store.pools, BUSINESS, turn_id, LATER)
-        assert refused == (0, Refusal.WAITS_FOR_NOTHING)
+        refused = await within(store.pools, letters.retry, BUSINESS, turn_id, LATER)
+        assert refused is Refusal.WAITS_FOR_NOTHING
         fates = ((turn_id, Fate.ANSWERED),)
         await written(store, key, fates=fates, supersedes=True)
-        refused = await letters.retry(store.pools, BUSINESS, turn_id, LATER)
-        assert refused == (0, Refusal.CLOSED)
+        refused = await within(store.pools, letters.retry, BUSINESS, turn_id, LATER)
+        assert refused is Refusal.CLOSED
         assert (await read(store, key)).untold == before.untold == ()
 
     async def test_a_send_of_ours_is_not_an_answer(self, store: Desk) -> None:
         turn_id = await given_up(store, purpose=Purpose.SEND)
-        refused = await letters.retry(store.pools, BUSINESS, turn_id, LATER)
-        assert refused == (0, Refusal.OF_A_SEND)
+        refused = await within(store.pools, letters.retry, BUSINESS, turn_id, LATER)
+        assert refused is Refusal.OF_A_SEND
         assert (await one(store, turn_id)).closed_at is None
 
     async def test_what_is_under_way_again_is_left_alone(self, store: Desk) -> None:
@@ -121,7 +124,8 @@ class TestRetry:
         turn = opened(PostgresStores(store), *both)
         await written(store, key, turn=turn, opens=True)
         for deed in (letters.retry, letters.drop):
-            assert await deed(store.pools, BUSINESS, turn_id, LATER) == (0, Refusal.UNDER_WAY)
+            refused = await within(store.pools, deed, BUSINESS, turn_id, LATER)
+            assert refused is Refusal.UNDER_WAY
         assert [m.id for m in (await read(store, key)).untold] == [*both]
         assert (await one(store, turn_id)).closed_at is None
 
@@ -129,8 +133,8 @@ class TestRetry:
         first = await given_up(store)
         second = await given_up(store)
         for turn_id in (first, second):
-            messages, refusal = await letters.retry(store.pools, BUSINESS, turn_id, LATER)
-            assert (messages, refusal) == (2, None)
+            dealt = await within(store.pools, letters.retry, BUSINESS, turn_id, LATER)
+            assert dealt == Dealt(store.woken[0][1], 2)
         rows = await read(store, store.woken[0])
         assert [m.untold for m in rows.untold].count(Untold.ASKED) == 1
 
@@ -140,27 +144,27 @@ class TestDrop:
         turn_id = await given_up(store)
         key = store.woken[0]
         before = await read(store, key)
-        assert await letters.drop(store.pools, BUSINESS, turn_id, LATER) == (1, None)
+        assert await within(store.pools, letters.drop, BUSINESS, turn_id, LATER) == Dealt(key[1], 1)
         rows = await read(store, key)
         assert rows.untold == ()
         assert rows.conversation.version == before.conversation.version + 1
         assert await PostgresStores(store).fates() == {turn_id: Fate.DEAD}
         dropped = await one(store, turn_id)
         assert (dropped.closed_at, dropped.closed_as) == (LATER, "dropped")
-        assert await letters.drop(store.pools, BUSINESS, turn_id, LATER) == (0, Refusal.CLOSED)
+        assert await within(store.pools, letters.drop, BUSINESS, turn_id, LATER) is Refusal.CLOSED
 
     async def test_what_else_waits_goes_on_waiting(self, store: Desk) -> None:
         turn_id = await given_up(store)
         await given_up(store, 2)
         await store.deliver(said("Y?", after_seconds=9))
-        await letters.drop(store.pools, BUSINESS, turn_id, LATER)
+        await within(store.pools, letters.drop, BUSINESS, turn_id, LATER)
         waiting = {m.body for key in set(store.woken) for m in (await read(store, key)).untold}
         assert waiting == {"Y?", "Hola 2"}
 
     async def test_a_send_of_ours_can_be_dropped(self, store: Desk) -> None:
         turn_id = await given_up(store, purpose=Purpose.SEND)
-        _, refusal = await letters.drop(store.pools, BUSINESS, turn_id, LATER)
-        assert refusal is None
+        dropped = await within(store.pools, letters.drop, BUSINESS, turn_id, LATER)
+        assert dropped == Dealt(store.woken[0][1], 1)
 
 
 @pytest.mark.process

@@ -15,9 +15,9 @@ from relevo.messages import (
     Untold,
     correlation_key,
 )
+from relevo.outgoing import WAITING_MAX, Draft, Outgoing, Refusal, Status
 from relevo.store import outgoing
 from relevo.store.embedded import DatabaseUrls
-from relevo.store.outgoing import WAITING_MAX, Draft, Outgoing, Refusal, Status
 from relevo.turns import Outcome, PartState, Purpose, Stage
 from tests.journal_rows import after, opened, part_of, written
 from tests.outgoing_rig import SCHEDULED, ask, asked, due, found, met, status
@@ -74,7 +74,7 @@ class TestNow:
         async with store.pools.tenant("bakery") as connection:
             assert await outgoing.find(connection, "bakery", outgoing_id) is None
             refusal = await outgoing.cancel(connection, "bakery", outgoing_id, NOON)
-            assert await outgoing.page(connection, foreign, 2**63 - 1, 10) == []
+            assert await outgoing.page(connection, foreign, 2**63 - 1, 10) is None
         assert refusal is Refusal.UNKNOWN
         assert await status(store, outgoing_id) == ("scheduled", "")
 
@@ -138,6 +138,9 @@ class TestStatus:
         ids = [await asked(store, key, LATER) for n in range(3)]
         await asked(store, other, LATER)
         async with store.pools.tenant(BUSINESS) as connection:
-            first = await outgoing.page(connection, key, 2**63 - 1, 2)
-            rest = await outgoing.page(connection, key, first[-1].id, 2)
-        assert [sent.id for sent in (*first, *rest)] == ids[::-1]
+            pages = [
+                await outgoing.page(connection, key, before_id, 2)
+                for before_id in (2**63 - 1, ids[1])
+            ]
+            assert await outgoing.page(connection, NOBODY, 2**63 - 1, 2) is None
+        assert [[sent.id for sent in page or ()] for page in pages] == [ids[:0:-1], ids[:1]]

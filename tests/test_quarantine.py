@@ -236,4 +236,5 @@ async def again(store: Desk, inbox: Inbox, kept: int, *arrivals: Arrival) -> lis
     """Replay it three hours later, when it reads like this."""
     found = await quarantined.body(store.pools, BUSINESS, kept)
     assert found is not None
-    return await quarantined.replay(store.pools, inbox, found, arrivals, LATER)
+    async with store.pools.tenant(BUSINESS) as connection:
+        return await quarantined.replay(connection, inbox, found, arrivals, LATER)

@@ -9,8 +9,8 @@ import pytest
 
 from relevo.errors import StoreUnavailableError
 from relevo.messages import Author, Source
+from relevo.outgoing import Draft, Refusal
 from relevo.store.embedded import DatabaseUrls
-from relevo.store.outgoing import Draft, Refusal
 from relevo.store.schedule import BATCH_MAX, QUEUED_MAX, Schedule
 from tests.fakes.clock import settle, until
 from tests.outgoing_rig import SCHEDULED, asked, cancel, due, met, status

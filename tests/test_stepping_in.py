@@ -15,14 +15,14 @@ from relevo.messages import ConversationKey, Source
 from relevo.store import holding, letters, outbound, quarantined
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.inbox import Inbox
-from relevo.store.letters import Refusal
+from relevo.store.letters import Dealt, Refusal
 from relevo.store.means import Means
 from relevo.store.pools import Pools
 from relevo.tasks import Tasks
 from tests.fakes.clock import until
 from tests.fakes.openai_faults import error
 from tests.house import House
-from tests.store_rig import NOON
+from tests.store_rig import NOON, within
 
 pytestmark = pytest.mark.postgres
 
@@ -41,25 +41,25 @@ class TestADeadLetter:
         letter = await given_up(house, "Hola")
         await house.advance(600)
         assert house.wati.texts_to(PHONE) == []
-        asked = await letters.retry(pools(house), "hotel", letter, house.clock.now())
-        assert asked == (1, None)
+        asked = await within(pools(house), letters.retry, "hotel", letter, house.clock.now())
+        assert asked == Dealt((await who(house))[1], 1)
         await swept(house)
         assert house.wati.texts_to(PHONE) == ["ok"]
         assert await told(house, letter) == "retried"
-        again = await letters.retry(pools(house), "hotel", letter, house.clock.now())
-        assert again == (0, Refusal.CLOSED)
+        again = await within(pools(house), letters.retry, "hotel", letter, house.clock.now())
+        assert again is Refusal.CLOSED
         assert await fates(house) == {"Hola": "answered"}
         assert (await house.audit()).sound
 
     async def test_a_retry_that_fails_again_is_a_letter_again(self, house: House) -> None:
         first = await given_up(house, "Hola")
         house.ai.faults.for_ever = error(400, "no")
-        await letters.retry(pools(house), "hotel", first, house.clock.now())
+        await within(pools(house), letters.retry, "hotel", first, house.clock.now())
         await swept(house)
         [second] = await letters.open_ids(pools(house), "hotel")
         house.ai.faults.for_ever = None
         assert second != first
-        await letters.retry(pools(house), "hotel", second, house.clock.now())
+        await within(pools(house), letters.retry, "hotel", second, house.clock.now())
         await swept(house)
         assert house.wati.texts_to(PHONE) == ["ok"]
         assert (await house.audit()).sound
@@ -69,15 +69,15 @@ class TestADeadLetter:
         await say(house, "Hola??")
         await house.advance(QUIET_SECONDS + 5)
         assert house.wati.texts_to(PHONE) == ["ok"]
-        refused = await letters.retry(pools(house), "hotel", letter, house.clock.now())
-        assert refused == (0, Refusal.CLOSED)
+        refused = await within(pools(house), letters.retry, "hotel", letter, house.clock.now())
+        assert refused is Refusal.CLOSED
         assert await told(house, letter) == "superseded"
         await house.advance(60)
         assert house.wati.texts_to(PHONE) == ["ok"]
 
     async def test_what_was_dropped_is_never_told(self, house: House) -> None:
         letter = await given_up(house, "olvidalo")
-        await letters.drop(pools(house), "hotel", letter, house.clock.now())
+        await within(pools(house), letters.drop, "hotel", letter, house.clock.now())
         await say(house, "Hola")
         await house.advance(QUIET_SECONDS + 5)
         assert house.wati.texts_to(PHONE) == ["ok"]
@@ -97,6 +97,7 @@ class TestAHold:
             await house.advance(60)
         assert await fates(house) == {"Hola": "answered", "Sigue ahi?": "held", "Hay mesa?": "held"}
         resumed = await holding.resume(pools(house), key, house.clock.now())
+        assert resumed is not None
         assert resumed.messages == 2
         await house.advance(600)
         assert house.wati.texts_to(PHONE) == ["ok"]
@@ -219,7 +220,8 @@ async def test_a_replayed_body_is_answered_as_if_it_came_now(house: House) -> No
         )
         arrivals = channels["line"].parse(body)
         now = house.clock.now()
-        assert await quarantined.replay(pools(house), inbox, found, arrivals, now) == []
+        async with pools(house).tenant("hotel") as connection:
+            assert await quarantined.replay(connection, inbox, found, arrivals, now) == []
     await swept(house)
     await house.advance(QUIET_SECONDS)
     assert house.wati.texts_to(PHONE) == ["ok"]

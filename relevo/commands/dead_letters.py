@@ -13,11 +13,11 @@ from relevo.commands.listing import Listing, show_list
 from relevo.commands.opening import BAD, WELL, Commands
 
 if TYPE_CHECKING:
-    from relevo.store.letters import Letter, Refusal
-    from relevo.store.pools import Pools
+    from relevo.store.letters import Dealt, Letter, Refusal
+    from relevo.store.pools import Connection, Pools
 
-Deed: TypeAlias = "Callable[[Pools, str, int, datetime], Awaitable[tuple[int, Refusal | None]]]"
-"""Retries or drops a business's letter, now: how many messages, or why not."""
+Deed: TypeAlias = "Callable[[Connection, str, int, datetime], Awaitable[Dealt | Refusal]]"
+"""Retries or drops a business's letter, now."""
 
 WHY_NOT = {
     "unknown": "there is none",
@@ -110,19 +110,20 @@ async def _drop(options: argparse.Namespace) -> int:
 async def _one(options: argparse.Namespace, pools: "Pools", deed: Deed, done: str) -> int:
     from relevo import telling
     from relevo.clock import SystemClock
+    from relevo.store.letters import Refusal
 
     letter = await _find(options, pools)
     if letter is None:
         return _nothing(options.id)
-    now = SystemClock().now()
-    messages, refusal = await deed(pools, letter.business_id, letter.turn_id, now)
-    if refusal is not None:
-        telling.say(f"Dead letter {options.id} cannot be {done}: {WHY_NOT[refusal]}.")
+    async with pools.tenant(letter.business_id) as connection:
+        which = (letter.business_id, letter.turn_id, SystemClock().now())
+        dealt = await deed(connection, *which)
+    if isinstance(dealt, Refusal):
+        telling.say(f"Dead letter {options.id} cannot be {done}: {WHY_NOT[dealt]}.")
         return BAD
     after = "; a server that runs begins within seconds" if done == "retried" else ""
-    telling.say(
-        f"Dead letter {options.id} is {done}, with {telling.counted(messages, 'message')}{after}."
-    )
+    with_it = telling.counted(dealt.messages, "message")
+    telling.say(f"Dead letter {options.id} is {done}, with {with_it}{after}.")
     return WELL
 
 
@@ -130,15 +131,16 @@ async def _each(options: argparse.Namespace, pools: "Pools", deed: Deed, done: s
     """Deal with every open letter, and say how many were refused, and why."""
     from relevo import telling
     from relevo.clock import SystemClock
-    from relevo.store.letters import open_ids
+    from relevo.store.letters import Refusal, open_ids
 
     businesses = opening.businesses(opening.config(options), options.business)
     which = [(b.id, turn_id) for b in businesses for turn_id in await open_ids(pools, b.id)]
     refused = Counter[str]()
     for business_id, turn_id in telling.tracked(which, "dead letters"):
-        _, refusal = await deed(pools, business_id, turn_id, SystemClock().now())
-        if refusal is not None:
-            refused[refusal] += 1
+        async with pools.tenant(business_id) as connection:
+            dealt = await deed(connection, business_id, turn_id, SystemClock().now())
+        if isinstance(dealt, Refusal):
+            refused[dealt] += 1
     telling.say(f"{telling.counted(len(which) - refused.total(), 'dead letter')} {done}.")
     for why, number in sorted(refused.items()):
         telling.say(f"{telling.counted(number, 'dead letter')} left open: {WHY_NOT[why]}.")

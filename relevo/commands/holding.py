@@ -57,6 +57,8 @@ async def _resume(options: argparse.Namespace) -> int:
 
     async def resume(pools: "Pools", key: "ConversationKey", now: datetime) -> tuple[int, str]:
         resumed = await holding.resume(pools, key, now)
+        if resumed is None:
+            return BAD, "This customer has been erased, or is one with another, since."
         if resumed.held_until is None:
             said = "No hold was set; what a colleague wrote holds the chat no longer."
         else:

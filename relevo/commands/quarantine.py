@@ -12,23 +12,19 @@ from relevo.commands.listing import Listing, show_list
 from relevo.commands.opening import BAD, WELL, Commands
 
 if TYPE_CHECKING:
-    from relevo.http.channels import ChannelAdapter
+    from relevo.replaying import Replayer
     from relevo.settings import Config
-    from relevo.store.inbox import Inbox
     from relevo.store.pools import Pools
     from relevo.store.quarantined import Kept
 
 CHARACTERS_MAX = 20_000
 """Shown of a body; `--raw` gives all of it."""
 
-NOT_CONFIGURED = "its channel is not configured any more"
-
 
 class Reader(NamedTuple):
-    """What it takes to replay: the lines that read a body, and where it is delivered."""
+    """What it takes to replay."""
 
-    channels: "dict[str, ChannelAdapter]"
-    inbox: "Inbox"
+    replayer: "Replayer"
     pools: "Pools"
 
 
@@ -99,7 +95,7 @@ async def _replay_one(options: argparse.Namespace, reader: Reader) -> int:
     if (at := found[0].replayed_at) is not None:
         telling.say(f"Delivery {options.id} was replayed {telling.at(at)}.")
         return BAD
-    if reasons := await _read_again(reader, found):
+    if reasons := await _read_again(reader, found[0].business_id, options.id):
         telling.say(f"Delivery {options.id} is kept: {', '.join(dict.fromkeys(reasons))}.")
         return BAD
     telling.say(f"Delivery {options.id} is replayed; a server that runs begins within seconds.")
@@ -108,16 +104,14 @@ async def _replay_one(options: argparse.Namespace, reader: Reader) -> int:
 
 async def _replay_all(options: argparse.Namespace, reader: Reader) -> int:
     from relevo import telling
-    from relevo.store.quarantined import body, waiting_ids
+    from relevo.store.quarantined import waiting_ids
 
     businesses = opening.businesses(opening.config(options), options.business)
     which = [(b.id, kept) for b in businesses for kept in await waiting_ids(reader.pools, b.id)]
     still = Counter[str]()
     done = 0
     for business_id, kept_id in telling.tracked(which, "deliveries"):
-        found = await body(reader.pools, business_id, kept_id)
-        assert found is not None, "what is kept is never deleted"
-        reasons = await _read_again(reader, found)
+        reasons = await _read_again(reader, business_id, kept_id)
         done += not reasons
         still.update(set(reasons))
     telling.say(f"{telling.counted(done, 'delivery', 'deliveries')} replayed.")
@@ -126,16 +120,12 @@ async def _replay_all(options: argparse.Namespace, reader: Reader) -> int:
     return BAD if still else WELL
 
 
-async def _read_again(reader: Reader, found: "tuple[Kept, bytes]") -> list[str]:
+async def _read_again(reader: Reader, business_id: str, kept_id: int) -> list[str]:
     from relevo.clock import SystemClock
-    from relevo.store.quarantined import replay
 
-    kept, raw = found
-    channel = reader.channels.get(kept.channel_id)
-    if channel is None:
-        return [NOT_CONFIGURED]
-    now = SystemClock().now()
-    return await replay(reader.pools, reader.inbox, found, channel.parse(raw), now)
+    async with reader.pools.tenant(business_id) as connection:
+        which = (business_id, kept_id, SystemClock().now())
+        return await reader.replayer.replay(connection, *which) or []
 
 
 @asynccontextmanager
@@ -144,6 +134,7 @@ async def _reader(config: "Config") -> AsyncIterator[Reader]:
     from relevo.clock import SystemClock
     from relevo.http.session import open_session
     from relevo.lines import OwnLine, open_channels
+    from relevo.replaying import Replayer
     from relevo.store.inbox import Inbox
     from relevo.store.means import Means
     from relevo.tasks import Tasks
@@ -158,7 +149,7 @@ async def _reader(config: "Config") -> AsyncIterator[Reader]:
             sets_aside=False,
         )
         channels = open_channels(config, session, clock, OwnLine("", ""))
-        yield Reader(channels, inbox, database.pools)
+        yield Reader(Replayer(channels, inbox), database.pools)
         await tasks.cancel()
 
 

@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 import orjson
@@ -20,6 +20,10 @@ PAGE_MAX = 100
 CURSOR_CHARACTERS_MAX = 200
 
 _WHOLE = re.compile("[0-9]{1,19}")
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 class Taken(BaseModel):
@@ -53,8 +57,19 @@ def _switch(value: object) -> object:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
+def _instant_in_time(value: object) -> object:
+    """Take an instant as RFC 3339 writes it; what else a datetime could be made of is none."""
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise ValueError("should be an instant with its offset, such as 2026-03-02T12:00:00Z")
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("should be an instant that there is") from None
+
+
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, strict=True), BeforeValidator(_whole)]
 Switch = Annotated[bool, Field(strict=True), BeforeValidator(_switch)]
+Instant = Annotated[datetime, BeforeValidator(_instant_in_time)]
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """A text of one line: an address, a tag, a name."""
 CursorText = Annotated[

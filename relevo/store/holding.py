@@ -47,23 +47,36 @@ async def known(pools: "Pools", business_id: str, address: str, region: str) -> 
 async def hold(pools: "Pools", key: ConversationKey, until: datetime) -> None:
     """Stay silent towards a customer until an instant; replaces a hold that was set before."""
     async with pools.tenant(key.business_id) as connection:
-        await connection.execute(statements("holding")["hold"], *key, until)
+        await put_hold(connection, key, until)
 
 
-async def resume(pools: "Pools", key: ConversationKey, now: datetime) -> Resumed:
+async def resume(pools: "Pools", key: ConversationKey, now: datetime) -> Resumed | None:
     """End a hold now, also one by a colleague's message. What came during it is not answered."""
-    sql = statements("holding")
     async with pools.tenant(key.business_id) as connection:
-        until = await connection.fetchval(sql["resume"], *key, now)
-        waiting = await connection.fetchrow(sql["waiting"], *key)
-    assert waiting is not None
-    return Resumed(until if until is not None and until > now else None, waiting["held"])
+        return await end_hold(connection, key, now)
 
 
 async def answer(pools: "Pools", key: ConversationKey, now: datetime) -> int:
     """Ask for an answer to all that waits; return how many messages. 0: nothing is changed."""
     async with pools.tenant(key.business_id) as connection:
         return await ask(connection, key, "answer", now)
+
+
+async def put_hold(connection: "Connection", key: ConversationKey, until: datetime) -> bool:
+    """Hold a conversation within a transaction; False: it is not known."""
+    return bool(await connection.fetch(statements("holding")["hold"], *key, until))
+
+
+async def end_hold(connection: "Connection", key: ConversationKey, now: datetime) -> Resumed | None:
+    """End a hold within a transaction; None: this conversation is not known."""
+    sql = statements("holding")
+    ended = await connection.fetchrow(sql["resume"], *key, now)
+    if ended is None:
+        return None
+    waiting = await connection.fetchrow(sql["waiting"], *key)
+    assert waiting is not None
+    until = ended["hold_until"]
+    return Resumed(until if until is not None and until > now else None, waiting["held"])
 
 
 async def ask(connection: "Connection", key: ConversationKey, word: str, now: datetime) -> int:

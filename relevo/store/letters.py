@@ -49,6 +49,14 @@ class Letter:
     """Some of them are in an open turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """A letter that was retried or dropped: whose it was, and how many messages waited with it."""
+
+    conversation_id: int
+    messages: int
+
+
 async def letters(pools: "Pools", business_id: str, limit: int, *, closed: bool) -> list[Letter]:
     """Return a business's letters, newest first; closed ones only if asked for."""
     async with pools.tenant(business_id) as connection:
@@ -99,50 +107,46 @@ async def turn_of(pools: "Pools", found: Letter) -> dict[str, Any]:
 
 
 async def retry(
-    pools: "Pools", business_id: str, turn_id: int, now: datetime
-) -> tuple[int, Refusal | None]:
-    """Close a letter and ask for an answer to all that waits; how many messages, or why not."""
-    async with pools.tenant(business_id) as connection:
-        found, refusal = await _open(connection, business_id, turn_id)
-        if found is None or refusal is not None:
-            return 0, refusal
-        if found.purpose == Purpose.SEND:
-            return 0, Refusal.OF_A_SEND
-        if not found.waiting:
-            return 0, Refusal.WAITS_FOR_NOTHING
-        await _close(connection, found, now, "retried")
-        key = ConversationKey(business_id, found.conversation_id)
-        return await ask(connection, key, "retry", now), None
+    connection: "Connection", business_id: str, turn_id: int, now: datetime
+) -> Dealt | Refusal:
+    """Close a letter and ask for an answer to all that waits; what that is, or why not."""
+    found = await _open(connection, business_id, turn_id)
+    if isinstance(found, Refusal):
+        return found
+    if found.purpose == Purpose.SEND:
+        return Refusal.OF_A_SEND
+    if not found.waiting:
+        return Refusal.WAITS_FOR_NOTHING
+    await _close(connection, found, now, "retried")
+    key = ConversationKey(business_id, found.conversation_id)
+    return Dealt(key.conversation_id, await ask(connection, key, "retry", now))
 
 
 async def drop(
-    pools: "Pools", business_id: str, turn_id: int, now: datetime
-) -> tuple[int, Refusal | None]:
-    """Close a letter and have its messages wait no longer; how many, or why not."""
-    async with pools.tenant(business_id) as connection:
-        found, refusal = await _open(connection, business_id, turn_id)
-        if found is None or refusal is not None:
-            return 0, refusal
-        await _close(connection, found, now, "dropped")
-        await connection.execute(statements("letters")["forget_failed"], business_id, turn_id)
-        key = ConversationKey(business_id, found.conversation_id)
-        await connection.fetch(statements("outbound")["raise_version"], *key)
-        return found.waiting, None
+    connection: "Connection", business_id: str, turn_id: int, now: datetime
+) -> Dealt | Refusal:
+    """Close a letter and have its messages wait no longer; what they are, or why not."""
+    found = await _open(connection, business_id, turn_id)
+    if isinstance(found, Refusal):
+        return found
+    await _close(connection, found, now, "dropped")
+    await connection.execute(statements("letters")["forget_failed"], business_id, turn_id)
+    key = ConversationKey(business_id, found.conversation_id)
+    await connection.fetch(statements("outbound")["raise_version"], *key)
+    return Dealt(key.conversation_id, found.waiting)
 
 
-async def _open(
-    connection: "Connection", business_id: str, turn_id: int
-) -> tuple[Letter | None, Refusal | None]:
+async def _open(connection: "Connection", business_id: str, turn_id: int) -> Letter | Refusal:
     """Return a letter that may be closed, its conversation locked, or why it may not."""
     found = await _letter(connection, business_id, turn_id)
     if found is None:
-        return None, Refusal.UNKNOWN
+        return Refusal.UNKNOWN
     await connection.fetch(statements("outbound")["lock"], business_id, found.conversation_id)
     found = await _letter(connection, business_id, turn_id)  # as it stands now
     assert found is not None, "letters are never deleted"
     if found.closed_at is not None:
-        return found, Refusal.CLOSED
-    return found, Refusal.UNDER_WAY if found.under_way else None
+        return Refusal.CLOSED
+    return Refusal.UNDER_WAY if found.under_way else found
 
 
 async def _letter(connection: "Connection", business_id: str, turn_id: int) -> Letter | None:

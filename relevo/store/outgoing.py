@@ -12,80 +12,21 @@ with it or not at all.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from relevo.messages import Author, ConversationKey, Source, Untold
+from relevo.outgoing import WAITING_MAX, Draft, Outgoing, Refusal, Status
 from relevo.store.sql import statements
 
 if TYPE_CHECKING:
     from relevo.store.pools import Connection
 
-WAITING_MAX = 100
-"""How much may wait to be said in one conversation."""
-
 TOO_LATE = "too_late"
 NOWHERE = "nowhere"
 """Why something is not said when its time has come: it came too long ago, or its customer's own
 messages, which said where he is reached, have been erased."""
-
-
-class Refusal(StrEnum):
-    """Why something is not done."""
-
-    UNKNOWN = "unknown"
-    """There is no such conversation, or no such send."""
-    NEVER_WROTE = "never_wrote"
-    """The customer has never written, and nobody may write to him first without a template."""
-    TOO_MUCH = "too_much"
-    """`WAITING_MAX` wait already."""
-    NOT_SCHEDULED = "not_scheduled"
-    """It is being sent, or has ended."""
-
-
-class Status(StrEnum):
-    """What has become of a send. `REFUSED` and `FAILED` have a reason, a word."""
-
-    SCHEDULED = "scheduled"
-    QUEUED = "queued"
-    SENDING = "sending"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    READ = "read"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What is to be said, by whom, and when; None: now. `created_by` is who asks, for the books."""
-
-    text: str
-    author: Author
-    author_name: str = ""
-    due_at: datetime | None = None
-    created_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A send that somebody asked for, and how it stands now."""
-
-    id: int
-    conversation_id: int
-    author: Author
-    author_name: str
-    text: str
-    due_at: datetime
-    created_at: datetime
-    message_id: int | None
-    """Its message in the thread, once its time has come."""
-    status: Status
-    reason: str
-    sent_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +60,7 @@ async def ask(
         return Refusal.NEVER_WROTE
     if await connection.fetchval(sql["waiting"], *key) >= WAITING_MAX:
         return Refusal.TOO_MUCH
-    asked = (draft.author, draft.author_name, draft.text, draft.due_at or now, draft.created_by)
+    asked = (draft.author, draft.name, draft.text, draft.due_at or now, draft.created_by)
     outgoing_id: int = await connection.fetchval(sql["ask"], *key, *asked, now)
     if draft.due_at is None:
         await queue(connection, key.business_id, [outgoing_id], now)
@@ -144,9 +85,12 @@ async def find(connection: "Connection", business_id: str, outgoing_id: int) -> 
 
 async def page(
     connection: "Connection", key: ConversationKey, before_id: int, limit: int
-) -> list[Outgoing]:
-    """Return a conversation's sends with lower ids, newest first."""
-    rows = await connection.fetch(statements("outgoing")["ids_of"], *key, before_id, limit)
+) -> list[Outgoing] | None:
+    """Return a conversation's sends with lower ids, newest first; None: it is not known."""
+    sql = statements("outgoing")
+    if await connection.fetchval(sql["known"], *key) is None:
+        return None
+    rows = await connection.fetch(sql["ids_of"], *key, before_id, limit)
     return await _read(connection, key.business_id, [row["id"] for row in rows])
 
 

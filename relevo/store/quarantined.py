@@ -54,10 +54,17 @@ async def told(connection: "Connection", business_id: str, kept_id: int) -> dict
 async def body(pools: "Pools", business_id: str, kept_id: int) -> tuple[Kept, bytes] | None:
     """Return one with its body."""
     async with pools.tenant(business_id) as connection:
-        kept = await told(connection, business_id, kept_id)
-    if kept is None:
+        return await kept(connection, business_id, kept_id)
+
+
+async def kept(
+    connection: "Connection", business_id: str, kept_id: int
+) -> tuple[Kept, bytes] | None:
+    """Return one with its body, within a transaction."""
+    row = await told(connection, business_id, kept_id)
+    if row is None:
         return None
-    return Kept(**{name: kept[name] for name in Kept.__slots__}), kept["body"]
+    return Kept(**{name: row[name] for name in Kept.__slots__}), row["body"]
 
 
 async def waiting_ids(pools: "Pools", business_id: str, limit: int = IDS_MAX) -> list[int]:
@@ -68,7 +75,7 @@ async def waiting_ids(pools: "Pools", business_id: str, limit: int = IDS_MAX) ->
 
 
 async def replay(
-    pools: "Pools",
+    connection: "Connection",
     inbox: "Inbox",
     found: tuple[Kept, bytes],
     arrivals: Sequence[Arrival],
@@ -79,21 +86,19 @@ async def replay(
     `inbox` sets nothing aside itself. What was stored before is a duplicate, so this can be
     repeated. Only a body with nothing unusable left counts as replayed.
     """
-    kept, raw = found
+    aside, raw = found
     reasons = [arrival.reason for arrival in arrivals if isinstance(arrival, Unusable)]
     usable = tuple(
-        _dated(arrival, kept.received_at)
+        _dated(arrival, aside.received_at)
         for arrival in arrivals
         if not isinstance(arrival, Unusable | Ignored)
     )
     if usable:
-        delivery = Delivery(kept.business_id, kept.channel_id, usable, raw, now)
+        delivery = Delivery(aside.business_id, aside.channel_id, usable, raw, now)
         reasons += (await inbox.deliver(delivery)).quarantined
     if not reasons:
-        async with pools.tenant(kept.business_id) as connection:
-            await connection.execute(
-                statements("quarantine")["mark_replayed"], kept.business_id, kept.id, now
-            )
+        marked = (aside.business_id, aside.id, now)
+        await connection.execute(statements("quarantine")["mark_replayed"], *marked)
     return reasons
 
 

@@ -3,7 +3,8 @@
 
 -- name: hold
 UPDATE conversation SET hold_until = $3::timestamptz, version = version + 1
-WHERE business_id = $1::text AND id = $2::bigint;
+WHERE business_id = $1::text AND id = $2::bigint
+RETURNING id;
 
 -- name: resume
 -- Ends the hold now: what came during it stays held. A chat that was never held is not held until
@@ -18,7 +19,7 @@ SET hold_until = CASE WHEN c.hold_until > $3::timestamptz THEN $3::timestamptz
         ELSE c.hold_until END,
     hold_released_at = $3::timestamptz, version = c.version + 1
 FROM before WHERE c.business_id = before.business_id AND c.id = before.id
-RETURNING before.hold_until;
+RETURNING c.id, before.hold_until;
 
 -- name: waiting
 -- What an answer that a person asks for would answer, and whether one is asked for already.

@@ -23,6 +23,9 @@ UPDATE outgoing SET state = 'cancelled', ended_at = $3::timestamptz
 WHERE business_id = $1::text AND id = $2::bigint AND state = 'scheduled'
 RETURNING id;
 
+-- name: known
+SELECT id FROM conversation WHERE business_id = $1::text AND id = $2::bigint;
+
 -- name: ids_of
 -- Of one conversation, newest first.
 SELECT id FROM outgoing
@@ -33,7 +36,7 @@ LIMIT $4::int;
 -- name: outgoing
 -- Newest first. What has become of a send is written where sends are, so it is computed: a status
 -- that the provider told outweighs what we believe.
-SELECT o.id, o.conversation_id, o.author, o.author_name, o.body AS text, o.due_at,
+SELECT o.id, o.conversation_id, o.author, o.author_name AS name, o.body AS text, o.due_at,
     o.created_at, o.message_id, CASE
         WHEN o.state <> 'queued' THEN o.state
         WHEN u.state = 'due' THEN 'queued'
