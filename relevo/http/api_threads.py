@@ -66,6 +66,8 @@ class Message(Given):
     at: datetime
     """By the provider's clock; threads are in this order."""
     received_at: datetime
+    edits: int | None
+    """Of kind `edit`: the message whose text this is since. The AI had been told the old one."""
     edited_at: datetime | None
     revoked_at: datetime | None
     status: str

@@ -87,6 +87,7 @@ def _told(row: Row, about: Sequence[Row]) -> dict[str, Any]:
         "source": row["source"],
         "at": row["event_at"],
         "received_at": row["received_at"],
+        "edits": row["edits"],
         "edited_at": row["edited_at"],
         "revoked_at": row["revoked_at"],
         "status": row["status"],

@@ -8,7 +8,7 @@ SELECT id FROM conversation WHERE business_id = $1::text AND id = $2::bigint;
 -- name: older
 -- Newest first: the page before a place.
 SELECT m.id, m.author, m.author_name, m.kind, m.media, m.source, m.event_at, m.received_at,
-    m.status, m.fate, m.edited_at, m.revoked_at, m.channel_id, u.state AS waits_as,
+    m.status, m.fate, m.edits, m.edited_at, m.revoked_at, m.channel_id, u.state AS waits_as,
     CASE WHEN m.revoked_at IS NULL THEN m.body ELSE '' END AS body,
     o.turn_id AS sent_by_turn, o.state AS part_state, o.reason AS part_reason
 FROM message AS m
@@ -24,7 +24,7 @@ LIMIT $5::int;
 -- name: newer
 -- Oldest first: the page after a place, and before another.
 SELECT m.id, m.author, m.author_name, m.kind, m.media, m.source, m.event_at, m.received_at,
-    m.status, m.fate, m.edited_at, m.revoked_at, m.channel_id, u.state AS waits_as,
+    m.status, m.fate, m.edits, m.edited_at, m.revoked_at, m.channel_id, u.state AS waits_as,
     CASE WHEN m.revoked_at IS NULL THEN m.body ELSE '' END AS body,
     o.turn_id AS sent_by_turn, o.state AS part_state, o.reason AS part_reason
 FROM message AS m
