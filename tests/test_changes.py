@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import pairwise
 
+import asyncpg
 import pytest
 
 from relevo.messages import Author, Change, Edit, Revocation, StatusUpdate
@@ -18,6 +19,10 @@ from tests.store_rig import BUSINESS, NOON, Desk, deadlocks, desk, phone, said
 pytestmark = pytest.mark.postgres
 
 CUSTOMERS = 15
+WAITS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 @pytest.fixture
@@ -119,6 +124,40 @@ async def test_an_edit_goes_with_its_message_when_a_merge_is_undone(store: Desk)
         )
         assert [tuple(row) for row in rows] == [(text, "context")]
     assert all(balance.sound for balance in await audit(store.urls.owner_url))
+
+
+MOVE = """
+UPDATE message SET conversation_id = {there} WHERE conversation_id = {here};
+UPDATE untold SET conversation_id = {there} WHERE conversation_id = {here};
+UPDATE address SET conversation_id = {there} WHERE conversation_id = {here};
+DELETE FROM conversation WHERE id = {here}
+"""
+
+
+async def test_what_moves_while_a_change_waits_for_it_is_changed_where_it_is(
+    store: Desk,
+) -> None:
+    await store.deliver(said("Hola", "1"))
+    await store.deliver(said("Buenas", "2", addresses=phone(7)))
+    one, other = await store.rows("SELECT id FROM conversation ORDER BY id")
+    mover = await asyncpg.connect(store.urls.owner_url)
+    moving = mover.transaction()
+    await moving.start()
+    await mover.execute("SELECT FROM conversation FOR NO KEY UPDATE")
+
+    async def move() -> None:
+        while not await store.value(WAITS):
+            continue
+        await mover.execute(MOVE.format(here=one["id"], there=other["id"]))
+        await moving.commit()
+        await mover.close()
+
+    await asyncio.gather(store.deliver(edit("1", "Hola!")), move())
+    assert await early(store) == {("1", "edit", "Hola!")}
+    await store.inbox.changes.settle()
+    assert await thread(store) == [("Hola!", True, False), ("Buenas", False, False)]
+    assert await store.version() == 1
+    assert store.woken[-1].conversation_id == other["id"]
 
 
 async def test_changes_merges_and_statuses_at_once_lock_nobody_out(
