@@ -68,7 +68,7 @@ lock: ## Pin anew every package, direct and indirect, after a change of pyprojec
 	$(call lock,.[dev],requirements-dev.lock,--constraint requirements.lock)
 
 clean: ## Remove what is installed and cached; the data in .relevo stays
-	rm -rf $(VENV) $(VENV)-lock dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(VENV)-lock dist .fuzz .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV_READY):
