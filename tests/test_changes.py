@@ -20,8 +20,8 @@ pytestmark = pytest.mark.postgres
 
 CUSTOMERS = 15
 WAITS = (
-    "SELECT count(*) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+    " WHERE datname = current_database() AND NOT granted"
 )
 
 
