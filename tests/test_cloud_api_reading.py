@@ -248,6 +248,7 @@ def test_a_change_of_number_or_user_id_links_the_old_address_and_the_new(
     [
         ({**FROM, "type": "edit", "edit": {"original_message_id": "wamid.0"}}, "wrong_type"),
         ({**EDIT, "edit": {**EDIT["edit"], "message": {"type": "text"}}}, "wrong_type"),
+        ({**EDIT, "edit": {**EDIT["edit"], "message": {"type": "poll"}}}, "wrong_type"),
         ({**EDIT, "edit": {**EDIT["edit"], "original_message_id": ""}}, "no_id"),
         ({**FROM, "type": "revoke", "revoke": ["wamid.0"]}, "no_id"),
         ({**EDIT, "group_id": "G1"}, "group"),

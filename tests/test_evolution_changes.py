@@ -24,6 +24,7 @@ def read(body: object) -> tuple[Arrival, ...]:
         ({"extendedTextMessage": {"text": "see https://a.example"}}, "see https://a.example"),
         ({"imageMessage": {"caption": "the right one"}}, "the right one"),
         ({"imageMessage": {}}, ""),
+        ({"message": {"conversation": "nested"}}, "nested"),
     ],
 )
 def test_an_edit_says_what_its_message_reads_now_and_not_who_wrote_it(
@@ -43,9 +44,9 @@ def test_a_revocation_comes_as_an_edit_too(kind: object) -> None:
 def test_a_change_that_cannot_be_read_is_kept_raw_and_a_group_s_is_nobody_s() -> None:
     key = {"key": {**SAID.row()["key"], "id": None}}
     assert read(SAID.edited("hello", NOW, **key)) == (Unusable("no_id"),)
-    assert read(SAID.edited("hello", NOW, editedMessage={"conversation": 7})) == (
-        Unusable("wrong_type"),
-    )
+    for new in ({"conversation": 7}, {"conversation": ""}, {"newKind": {"text": "hello"}}):
+        edit = SAID.edited("", NOW, editedMessage=new)
+        assert read(edit) == (Unusable("wrong_type"),)
     assert read(envelope("messages.delete", [None])) == (Unusable("not_an_object"),)
     group = {"key": {**SAID.row()["key"], "remoteJid": "1@g.us"}}
     assert read(SAID.edited("hello", NOW, **group)) == (Ignored("group"),)

@@ -141,10 +141,11 @@ def target_of(change: Thing, kind: str) -> str:
     return id_of(_part(change, kind).get("original_message_id"))
 
 
-def new_message_of(edit: Thing) -> Thing | None:
-    """Return the message as it reads now; None if that cannot be read."""
-    message = _part(edit, "edit").get("message")
-    return message if isinstance(message, dict) and message and has_text(message) else None
+def new_content_of(edit: Thing) -> tuple[str, str]:
+    """Return the kind of the message that is edited, and how it reads now, as far as one can."""
+    message = _part(_part(edit, "edit"), "message")
+    kind = kind_of(message)
+    return kind, body_of(message, kind)
 
 
 def _part(message: Thing, name: str) -> Thing:

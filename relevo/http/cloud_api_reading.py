@@ -28,7 +28,7 @@ from relevo.http.cloud_api_fields import (
     keys_of,
     kind_of,
     media_of,
-    new_message_of,
+    new_content_of,
     objects_of,
     recipients_of,
     target_of,
@@ -60,6 +60,9 @@ _STATUSES = {
     "failed": "failed",
 }
 _CHANGES = frozenset({"edit", "revoke"})
+_UNREADABLE = (("unsupported", ""), ("text", ""))
+"""What nobody edits a message into: a form that is not known must not empty what was said."""
+
 _BESIDE_THE_CHAT = frozenset({"system", "request_welcome"})
 _NUMBER_CHANGES = frozenset({"user_changed_number", "user_changed_user_id"})
 _LISTS = ("messages", "message_echoes", "statuses")
@@ -190,10 +193,10 @@ def _change(event: Thing, kind: str, author: Author) -> Arrival:
         return Unusable("no_id")
     if kind == "revoke":
         return Revocation(target, author, event_at)
-    message = new_message_of(event)
-    if message is None:
+    kind, body = new_content_of(event)
+    if (kind, body) in _UNREADABLE:
         return _WRONG_TYPE
-    return Edit(target, author, body_of(message, kind_of(message)), event_at)
+    return Edit(target, author, body, event_at)
 
 
 def _changes_number(event: Thing) -> bool:

@@ -63,6 +63,9 @@ _STATUS_WORDS = {
     **dict.fromkeys(("READ", "4", "PLAYED", "5"), "read"),
     **dict.fromkeys(("ERROR", "0"), "failed"),
 }
+_UNREADABLE = (("other", ""), ("text", ""))
+"""What nobody edits a message into: a form that is not known must not empty what was said."""
+
 _STATUSES_OF_NO_USE = frozenset({"PENDING", "1", "DELETED"})
 
 
@@ -155,8 +158,8 @@ def _change(thing: object, name: str) -> Arrival:
         return Unusable("no_id")
     if revoked:
         return Revocation(target, Author.UNKNOWN, changed_at_of(thing))
-    content = content_of({"message": edited})
-    if not isinstance(content, Content):
+    content = content_of({"message": part_of(edited, "message") or edited})
+    if not isinstance(content, Content) or content[:2] in _UNREADABLE:
         return Unusable("wrong_type")
     return Edit(target, Author.UNKNOWN, content.body, changed_at_of(thing))
 
