@@ -17,7 +17,7 @@ pytestmark = pytest.mark.postgres
 
 PHONE = "50370000101"
 ROOT = str(Path(__file__).parent.parent)
-EXAMPLES = 15
+EXAMPLES = 5
 """Of each endpoint and each way of trying it."""
 
 
