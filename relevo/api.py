@@ -9,6 +9,7 @@ from relevo.http.api import Api
 from relevo.http.api_conversations import conversation_endpoints
 from relevo.http.api_letters import letter_endpoints
 from relevo.http.api_limits import Limits
+from relevo.http.api_links import link_endpoints
 from relevo.http.api_outgoing import outgoing_endpoints
 from relevo.http.api_people import people_endpoints
 from relevo.http.api_ports import ApiProbe
@@ -23,6 +24,7 @@ from relevo.store import chats, holding, letters, outgoing, quarantined, threads
 from relevo.store.api_access import ApiAccess
 from relevo.store.conversations import Conversations, Custom
 from relevo.store.inbox import Inbox
+from relevo.store.linking import Links
 from relevo.store.means import Means
 
 
@@ -35,6 +37,8 @@ class Hands:
     expect: Callable[[datetime], None]
     """Hears when something will have to be said."""
     channels: Mapping[str, ChannelAdapter]
+    merge: Callable[[], None]
+    """Hears that two addresses are one person's."""
     inbox: Inbox
     """Where bodies are delivered again; it sets nothing aside itself."""
 
@@ -58,6 +62,7 @@ def open_api(config: Config, means: Means, hands: Hands, probe: ApiProbe, limits
         *thread_endpoints(threads),
         *outgoing_endpoints(outgoing, clock, hands.expect, characters_max),
         *people_endpoints(conversations, holding, chats, clock),
+        *link_endpoints(conversations, Links(config.regions), clock, hands.merge),
         *letter_endpoints(letters, quarantined),
         *repair_endpoints(letters, replayer.replay, clock),
     ]

@@ -184,7 +184,7 @@ class Relevo:
         look, late_after = self.supervisor.look, self._config.late_after
         self.schedule = Schedule(means, late_after, look, probe.scheduled)
         replays = self._inbox(means, merger, sets_aside=False)
-        hands = Hands(look, self.schedule.expect, channels, replays)
+        hands = Hands(look, self.schedule.expect, channels, merger.soon, replays)
         return open_api(self._config, means, hands, probe, self._options.api_limits)
 
     def _start_chores(self, statuses: Statuses, merger: Merger, retention: Retention) -> None:

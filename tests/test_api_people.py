@@ -17,6 +17,8 @@ from tests.test_api_outgoing import PHONE, QUIET_SECONDS, Chat
 
 pytestmark = pytest.mark.postgres
 
+OTHER = "50370000102"
+
 
 @pytest.fixture
 async def chat(database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Chat]:
@@ -165,4 +167,30 @@ async def test_a_body_that_can_be_read_by_now_is_replayed(chat: Chat) -> None:
     [kept] = (await api.get("/quarantine"))["quarantine"]
     assert kept["id"] == broken
     await api.post("/quarantine/999/replay", status=404)
+    assert (await house.audit()).sound
+
+
+async def test_a_lead_and_another_phone_lead_to_the_customer(chat: Chat) -> None:
+    house, api = chat.house, chat.api
+    await chat.answered("Hola")
+    linked = await api.ask("PUT", f"{chat.path}/lead", {"lead": "L-7"})
+    assert (linked.status, linked.body["id"]) == (202, chat.id)
+    await house.quiet()
+    by_lead = await api.get("/conversations/by-address/L-7", kind="lead")
+    assert (by_lead["id"], by_lead["canonical_key"]) == (chat.id, "lead:hotel:L-7")
+    said = house.wati.customer_message(OTHER, "Soy yo, del trabajo", house.clock.now())
+    assert await house.post(said.webhook()) == 200
+    await house.advance(QUIET_SECONDS + 5)
+    other = await api.get(f"/conversations/by-address/{OTHER}")
+    assert other["id"] != chat.id
+    await api.post(f"{chat.path}/addresses", {"address": "7000-0102"})
+    await house.quiet()
+    assert (await api.get(f"/conversations/by-address/{OTHER}"))["id"] == chat.id
+    assert [text for _, text in await chat.thread()] == ["Hola", "ok", "Soy yo, del trabajo", "ok"]
+    await api.get(f"/conversations/{other['id']}", status=404)
+    problem = await api.post(f"{chat.path}/addresses", {"address": "US.9"}, status=409)
+    assert "give his phone" in problem["detail"]
+    for path, body in (("lead", {"lead": "L-8"}), ("addresses", {"address": OTHER})):
+        method = "PUT" if path == "lead" else "POST"
+        assert (await api.ask(method, f"/conversations/999/{path}", body)).status == 404
     assert (await house.audit()).sound

@@ -45,7 +45,7 @@ def server_of(store: Desk, folder: Path) -> tuple[Server, str]:
     means = Means(store.pools, store.tasks, SystemClock(), store)
     (folder / "relevo.toml").write_text(CONFIGURATION)
     config = load(folder / "relevo.toml", {})
-    hands = Hands(store.woken.append, (lambda _due_at: None), {}, store.inbox)
+    hands = Hands(store.woken.append, (lambda _due_at: None), {}, (lambda: None), store.inbox)
     api = open_api(config, means, hands, ApiCounts(), Limits())
     listening, box = listen("127.0.0.1", 0), Box()
     webhooks = Webhooks({}, box, box, Counted(), SystemClock())

@@ -124,12 +124,13 @@ class Api:
         once = self._reader.idempotency_key(request) if endpoint.writes else None
         asking = _fingerprint(request, raw)
         woken: list[int] = []
+        after: list[Callable[[], None]] = []
         async with self._places.transaction(), self._transaction(endpoint, caller) as transaction:
             if once is not None:
                 known = await self._access.claim(transaction, caller.business_id, once, asking)
                 if known is not None:
                     return _again(request, asking, known)
-            asked = Asked(caller, transaction, path, query, body, woken)
+            asked = Asked(caller, transaction, path, query, body, woken, after)
             given = endpoint.answer.model_validate(await endpoint.handler(asked))
             content = given.model_dump_json().encode()
             if once is not None:
@@ -137,6 +138,8 @@ class Api:
                 await self._access.keep(transaction, caller.business_id, once, answer)
         for conversation_id in woken:
             self._wake(ConversationKey(caller.business_id, conversation_id))
+        for deed in after:
+            deed()
         return _response(endpoint.status, content)
 
     def _transaction(

@@ -26,6 +26,7 @@ class Asked(Generic[Q, B]):
     query: Q
     body: B
     _woken: list[int] = field(default_factory=list)
+    _after: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def business_id(self) -> str:
@@ -35,6 +36,10 @@ class Asked(Generic[Q, B]):
     def wake(self, conversation_id: int) -> None:
         """Have a customer's actor look at the rows, once they are committed."""
         self._woken.append(conversation_id)
+
+    def after(self, deed: Callable[[], None]) -> None:
+        """Have something done once what was asked is committed."""
+        self._after.append(deed)
 
 
 Handler = Callable[[Asked[Any, Any]], Awaitable[object]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPMethod
 from typing import Annotated, Protocol
 
@@ -153,7 +154,7 @@ class _Desk:
         if body.due_at is None:
             asked.wake(key.conversation_id)
         else:
-            self._expect(body.due_at)
+            asked.after(partial(self._expect, body.due_at))
         return await self._sends.find(asked.transaction, asked.business_id, sent)
 
     async def cancel(self, asked: Asked[Nothing, Nothing]) -> object:

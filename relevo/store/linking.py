@@ -4,7 +4,7 @@ What is linked stands as a wish first, so it is carried out by a server that run
 wait, or should this process die. It overrules what a person has undone before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -41,14 +41,7 @@ async def link(writer: Writer, wish: Wish, now: datetime) -> Done:
     """
     async with writer.pools.tenant(wish.business_id) as connection:
         await _meet(connection, writer, wish, now)
-        await connection.execute(
-            statements("merging")["wish"],
-            wish.business_id,
-            *wish.address,
-            *wish.other,
-            wish.reason.value,
-            now,
-        )
+        await _want(connection, wish, now)
     return await carry_out(writer, wish, now)
 
 
@@ -70,11 +63,57 @@ async def named(pools: "Pools", business_id: str, text: str, region: str) -> lis
 
     Who is not known is named by a phone only: of other addresses the kind is not known either.
     """
-    spelled = identity.normalised(Address(identity.PHONE, text), region).value
     async with pools.tenant(business_id) as connection:
-        rows = await connection.fetch(
-            statements("merging")["named"], business_id, list({text, spelled})
-        )
+        return await _named(connection, business_id, text, region)
+
+
+class Links:
+    """Links that are asked for within a transaction, and carried out by whoever merges."""
+
+    def __init__(self, regions: Mapping[str, str]) -> None:
+        """Take the regions of phones written without a country code, by business."""
+        self._regions = regions
+
+    async def to_lead(
+        self, connection: "Connection", key: ConversationKey, lead: str, now: datetime
+    ) -> bool:
+        """Have a lead of the CRM be this customer; False: there is no such conversation."""
+        own = await self._own(connection, key)
+        if own is None:
+            return False
+        wish = Wish(key.business_id, lead_address(lead), own, Reason.LEAD)
+        await _want(connection, wish, now)
+        return True
+
+    async def to_address(
+        self, connection: "Connection", key: ConversationKey, text: str, now: datetime
+    ) -> bool | int:
+        """Have an address, in any spelling, be this customer's; False: no such conversation.
+
+        Else how many customers it names: what is not one (or a phone that is nobody's) is left.
+        """
+        own = await self._own(connection, key)
+        if own is None:
+            return False
+        region = self._regions[key.business_id]
+        found = await _named(connection, key.business_id, text, region)
+        if len(found) == 1:
+            wish = Wish(key.business_id, own, found[0].address, Reason.PERSON)
+            await _want(connection, wish, now)
+        return len(found)
+
+    async def _own(self, connection: "Connection", key: ConversationKey) -> Reached | None:
+        sql, ids = statements("merging"), [key.conversation_id]
+        rows = await connection.fetch(sql["addresses"], key.business_id, ids)
+        addresses = _lasting_first([(row["kind"], row["scope"], row["value"]) for row in rows])
+        return next(iter(addresses), None)
+
+
+async def _named(connection: "Connection", business_id: str, text: str, region: str) -> list[Named]:
+    spelled = identity.normalised(Address(identity.PHONE, text), region).value
+    rows = await connection.fetch(
+        statements("merging")["named"], business_id, list({text, spelled})
+    )
     found = {
         row["conversation_id"]: Named(
             (row["kind"], row["scope"], row["value"]), row["conversation_id"]
@@ -125,6 +164,12 @@ async def _shown(
         "addresses": [dict(row) for row in addresses],
         "merges": [dict(row) for row in merges],
     }
+
+
+async def _want(connection: "Connection", wish: Wish, now: datetime) -> None:
+    reached = (*wish.address, *wish.other)
+    what = (wish.business_id, *reached, wish.reason.value, now)
+    await connection.execute(statements("merging")["wish"], *what)
 
 
 async def _meet(connection: "Connection", writer: Writer, wish: Wish, now: datetime) -> None:

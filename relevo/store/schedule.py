@@ -54,7 +54,7 @@ class Schedule:
         return self._resting and not self._nudged.is_set()
 
     def expect(self, due_at: datetime) -> None:
-        """Be there then: something is being scheduled that may not be committed yet."""
+        """Be there then: something was scheduled."""
         if self._expected_at is None or due_at < self._expected_at:
             self._expected_at = due_at
             self._nudged.set()
