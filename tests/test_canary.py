@@ -6,10 +6,12 @@ None of them may stand in a log line, a metric, or the body of an error.
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relevo.store.embedded import DatabaseUrls
+from tests.api_rig import client
 from tests.fakes import openai_faults as ai
 from tests.fakes.wati import Sending, failed, result_false
 from tests.house import KEY, SECRET, TOKEN, House
@@ -155,3 +157,28 @@ async def test_when_a_conversation_cannot_be_read(house: House) -> None:
     await rests(house)
     assert b"set aside" in house.logs.getvalue()
     await expect_no_canary(house)
+
+
+async def test_when_the_api_refuses_or_fails(house: House) -> None:
+    await says(house)
+    await rests(house)
+    api = await client(house)
+    [row] = (await api.get("/conversations"))["conversations"]
+    thread = f"/conversations/{row['id']}/messages"
+    # What is there cannot be read any more.
+    await house.rows("ALTER TABLE message DROP COLUMN media")
+    asked: list[tuple[str, str, Any]] = [
+        ("GET", f"/conversations/by-address/{PHONE}?kind={TEXT}", None),
+        ("GET", f"/conversations?search={TEXT}&limit={PHONE}", None),
+        ("GET", f"/conversations?cursor={PHONE}", None),
+        ("GET", f"/{PHONE}/{TEXT}", None),
+        ("POST", thread, {"text": [TEXT], "author": PHONE, "name": {"of": NAME}}),
+        ("POST", f"/conversations/{PHONE}/messages", {"text": TEXT, "author": "agent"}),
+        ("GET", thread, None),
+    ]
+    answers = [await api.ask(method, path, body) for method, path, body in asked]
+    answers.append(await api.ask("GET", thread, Authorization=f"Bearer {api.key}{PHONE}"))
+    assert {answer.status for answer in answers} == {401, 404, 422, 500}
+    assert b"api_failed" in house.logs.getvalue()
+    assert api.key not in house.logs.getvalue().decode()
+    await expect_no_canary(house, *(str(answer.body) for answer in answers))
