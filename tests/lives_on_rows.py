@@ -25,11 +25,13 @@ from relevo.events import (
     SendFailure,
     TimerFired,
 )
-from relevo.messages import Address, ConversationKey, Source
+from relevo.messages import Address, Author, ConversationKey
+from relevo.outgoing import Draft
 from relevo.states import State, Step, wanted
-from relevo.store import holding, outbound
+from relevo.store import holding
 from relevo.turns import RecallStatus, Rules
 from relevo.writes import Rows
+from tests.outgoing_rig import asked
 from tests.store_rig import BUSINESS, NOON, Desk, said
 
 RULES = Rules(quiet_seconds=35, gap_seconds=300, first_contact_lookback_seconds=86_400)
@@ -202,8 +204,8 @@ async def held(life: Life) -> None:
 async def due(life: Life) -> None:
     """Something of ours has to be sent, and answers nobody."""
     await idle(life)
-    now = life.store.clock.now()
-    await outbound.queue(life.store.pools, await life.key(), "Recuerde", Source.SCHEDULE, now)
+    reminder = Draft("Recuerde", Author.AUTOMATION)
+    await asked(life.store, await life.key(), reminder, life.store.clock.now())
 
 
 PHASES: tuple[Callable[[Life], Awaitable[None]], ...] = (

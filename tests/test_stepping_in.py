@@ -11,8 +11,8 @@ import pytest
 
 from relevo.http.session import open_session
 from relevo.lines import OwnLine, open_channels
-from relevo.messages import ConversationKey, Source
-from relevo.store import holding, letters, outbound, quarantined
+from relevo.messages import ConversationKey
+from relevo.store import holding, letters, quarantined
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.inbox import Inbox
 from relevo.store.letters import Dealt, Refusal
@@ -227,20 +227,6 @@ async def test_a_replayed_body_is_answered_as_if_it_came_now(house: House) -> No
     assert house.wati.texts_to(PHONE) == ["ok"]
     [turn] = await house.why(PHONE)
     assert turn["opened_at"] == NOON
-    assert (await house.audit()).sound
-
-
-async def test_a_message_of_ours_is_sent_and_told_later(house: House) -> None:
-    await say(house, "Hola")
-    await house.advance(QUIET_SECONDS + 5)
-    key = await who(house)
-    await outbound.queue(pools(house), key, "Check-in: 15 h", Source.SCHEDULE, house.clock.now())
-    await swept(house)
-    assert house.wati.texts_to(PHONE) == ["ok", "Check-in: 15 h"]
-    await say(house, "Gracias")
-    await house.advance(QUIET_SECONDS + 5)
-    assert "Check-in: 15 h" in asked_last(house)
-    assert [turn["outcome"] for turn in await house.why(PHONE)] == ["answered", "sent", "answered"]
     assert (await house.audit()).sound
 
 

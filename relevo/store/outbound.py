@@ -5,35 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from relevo.messages import Author, ConversationKey, Source, Untold
+from relevo.messages import ConversationKey
 from relevo.store.sql import statements
 
 if TYPE_CHECKING:
-    from relevo.store.pools import Connection, Pools
-
-
-async def queue(
-    pools: "Pools", key: ConversationKey, text: str, source: Source, now: datetime
-) -> int | None:
-    """Have a text sent where the customer wrote last; return its message's id.
-
-    None: this conversation is not known, or its customer has never written. Moves no mark.
-
-    Raises:
-        StoreUnavailableError: nothing is certain to be queued.
-    """
-    sql = statements("outbound")
-    async with pools.tenant(key.business_id) as connection:
-        if not await connection.fetch(sql["raise_version"], *key):
-            return None
-        row = {
-            "author": Author.AUTOMATION,
-            "kind": "text",
-            "body": text,
-            "source": source,
-            "state": Untold.DUE,
-        }
-        return await put_waiting(connection, key, row, now)
+    from relevo.store.pools import Connection
 
 
 async def put_waiting(
