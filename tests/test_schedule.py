@@ -11,10 +11,11 @@ from relevo.errors import StoreUnavailableError
 from relevo.messages import Author, Source
 from relevo.outgoing import Draft, Refusal
 from relevo.store.embedded import DatabaseUrls
+from relevo.store.outgoing import queue
 from relevo.store.schedule import BATCH_MAX, QUEUED_MAX, Schedule
 from tests.fakes.clock import settle, until
 from tests.outgoing_rig import SCHEDULED, asked, cancel, due, met, status
-from tests.store_rig import BUSINESS, NOON, Desk, deadlocks, desk
+from tests.store_rig import BUSINESS, NOON, Desk, deadlocks, desk, within
 
 pytestmark = pytest.mark.postgres
 
@@ -152,8 +153,7 @@ async def test_two_processes_never_queue_one_twice_and_lock_nobody_out(
 
 async def test_who_is_being_worked_on_is_left_for_the_next_look(store: Desk) -> None:
     key, other = await met(store, 1), await met(store, 2)
-    for whose in (key, other):
-        await asked(store, whose, at("Luego", 1))
+    both = [await asked(store, whose, at("Luego", 1)) for whose in (key, other)]
     store.clock.advance_to(SOON)
     kept = Keeping(store)
     async with store.pools.tenant(BUSINESS) as connection:
@@ -161,6 +161,10 @@ async def test_who_is_being_worked_on_is_left_for_the_next_look(store: Desk) -> 
         await kept.look()
         assert (await due(store, key), await due(store, other)) == ([], ["Luego"])
     await kept.look()
+    assert await due(store, key) == ["Luego"]
+    # Who had seen them before that takes nothing any more.
+    again = await within(store.pools, queue, BUSINESS, both, SOON)
+    assert again.outcomes == []
     assert await due(store, key) == ["Luego"]
 
 
