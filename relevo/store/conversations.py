@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from relevo.store.pools import Connection
 
 ID_MAX = 2**63 - 1
-FOUND_MAX = 1_000
+FOUND_MAX = 500
 """Conversations that a search, a tag or a hold finds, at most; it says if there are more."""
 
 WALKED_MAX = 5_000

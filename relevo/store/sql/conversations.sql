@@ -88,8 +88,8 @@ LIMIT $3::int;
 -- name: holding
 -- Who may be held at an instant: too many rather than too few, `shown` looks closer.
 SELECT c.id FROM conversation AS c
-WHERE c.business_id = $1::text AND (c.hold_until > $2::timestamptz
-    OR c.last_agent_at > $2::timestamptz - make_interval(secs => $3::float8))
+WHERE c.business_id = $1::text
+    AND greatest(c.hold_until, c.last_agent_at) > $2::timestamptz - make_interval(secs => $3::float8)
 UNION
 SELECT u.conversation_id
 FROM untold AS u JOIN message AS m ON m.business_id = u.business_id AND m.id = u.message_id
@@ -135,6 +135,7 @@ FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS k (conversation_id, m
             WHERE u.business_id = c.business_id AND u.conversation_id = c.id
                 AND w.author = 'agent' AND w.timed
         )) AS wrote_at
+        OFFSET 0  -- looked for once, not wherever it is asked for
     ) AS colleague
     CROSS JOIN LATERAL (
         SELECT nullif(greatest(
@@ -143,6 +144,7 @@ FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS k (conversation_id, m
                 THEN colleague.wrote_at + make_interval(secs => $5::float8) END,
             $4::timestamptz
         ), $4::timestamptz) AS until
+        OFFSET 0
     ) AS hold
 WHERE ($6::boolean IS NULL OR closing.closed = $6::boolean)
     AND ($8::text IS NULL OR $8::text = ANY (c.tags))

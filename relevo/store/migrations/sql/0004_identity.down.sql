@@ -11,7 +11,7 @@ INSERT INTO accepted (business_id, writer, messages)
 SELECT business_id, -1, greatest(sum(messages), 0) FROM counted GROUP BY business_id;
 ALTER TABLE accepted DROP CONSTRAINT accepted_messages_check,
     ADD CONSTRAINT accepted_messages_check CHECK (messages >= 0);
-DROP INDEX address_begins, address_ends, message_recent, conversation_tagged;
+DROP INDEX address_begins, address_ends, message_recent, conversation_tagged, conversation_held;
 ALTER TABLE address DROP COLUMN reversed;
 ALTER TABLE message DROP COLUMN edited_at, DROP COLUMN revoked_at, DROP COLUMN edits,
     DROP CONSTRAINT message_source_check,

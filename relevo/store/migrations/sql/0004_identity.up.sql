@@ -24,6 +24,9 @@ CREATE INDEX address_ends ON address (business_id, reversed);
 
 -- Those with a tag are few among all, and looked for among themselves.
 CREATE INDEX conversation_tagged ON conversation (business_id, id) WHERE tags <> '{}';
+-- The same for those that a human may have: held by a person, or written to by a colleague.
+CREATE INDEX conversation_held ON conversation (business_id, greatest(hold_until, last_agent_at))
+    WHERE greatest(hold_until, last_agent_at) IS NOT NULL;
 
 -- A wish that two addresses lead to one conversation; gone once they do.
 CREATE TABLE link (
