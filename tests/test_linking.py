@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from relevo.messages import Address, AddressChange, ConversationKey, NewContact
-from relevo.store import linking
+from relevo.messages import Address, AddressChange, Author, ConversationKey, NewContact
+from relevo.outgoing import Draft, Refusal
+from relevo.store import holding, linking
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.linking import Named
 from relevo.store.merging import Fulfilled, Reason, Wish
 from tests.fakes.clock import until
 from tests.merging_rig import books, link, reach, writer
+from tests.outgoing_rig import asked
 from tests.store_rig import BUSINESS, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
 
 pytestmark = pytest.mark.postgres
@@ -251,3 +254,25 @@ async def test_a_wish_that_cannot_be_carried_out_stops_no_other(store: Desk) -> 
         await holding.close()
     await store.merger.settle()
     assert (store.merger.waiting, len(await store.people())) == (0, 1)
+
+
+async def test_whoever_knows_a_conversation_by_its_id_finds_it_after_a_merge(store: Desk) -> None:
+    await store.deliver(said("Hola", addresses=(ANA,)), said("Otra", addresses=(ID,)))
+    lost = (await linking.named(store.pools, BUSINESS, "US.1", "SV"))[0].conversation_id
+    assert lost is not None
+    done = await linking.link(
+        writer(store), Wish(BUSINESS, reach(ANA), reach(ID), Reason.PERSON), NOON
+    )
+    old = ConversationKey(BUSINESS, lost)
+    await holding.hold(store.pools, old, NOON + timedelta(hours=1))
+    assert await store.value("SELECT hold_until FROM conversation") == NOON + timedelta(hours=1)
+    resumed = await holding.resume(store.pools, old, NOON)
+    assert resumed is not None
+    assert resumed.held_until is not None
+    assert await holding.answer(store.pools, old, NOON) == 2
+    assert isinstance(await asked(store, old, Draft("Recuerde", Author.AGENT), NOON), int)
+    where = await store.rows("SELECT DISTINCT conversation_id FROM untold")
+    assert [row["conversation_id"] for row in where] == [done.conversation_id]
+    gone = ConversationKey(BUSINESS, 999)
+    await holding.hold(store.pools, gone, NOON)
+    assert await asked(store, gone, Draft("Recuerde", Author.AGENT), NOON) is Refusal.UNKNOWN

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from relevo.messages import Author, ConversationKey, Source, Untold
+from relevo.store.following import lock
 from relevo.store.inspection import conversations_of
 from relevo.store.outbound import put_waiting
 from relevo.store.sql import statements
@@ -64,16 +65,22 @@ async def answer(pools: "Pools", key: ConversationKey, now: datetime) -> int:
 
 async def put_hold(connection: "Connection", key: ConversationKey, until: datetime) -> bool:
     """Hold a conversation within a transaction; False: it is not known."""
-    return bool(await connection.fetch(statements("holding")["hold"], *key, until))
+    here = await lock(connection, key)
+    if here is None:
+        return False
+    await connection.fetch(statements("holding")["hold"], *here, until)
+    return True
 
 
 async def end_hold(connection: "Connection", key: ConversationKey, now: datetime) -> Resumed | None:
     """End a hold within a transaction; None: this conversation is not known."""
     sql = statements("holding")
-    ended = await connection.fetchrow(sql["resume"], *key, now)
-    if ended is None:
+    here = await lock(connection, key)
+    if here is None:
         return None
-    waiting = await connection.fetchrow(sql["waiting"], *key)
+    ended = await connection.fetchrow(sql["resume"], *here, now)
+    waiting = await connection.fetchrow(sql["waiting"], *here)
+    assert ended is not None
     assert waiting is not None
     until = ended["hold_until"]
     return Resumed(until if until is not None and until > now else None, waiting["held"])
@@ -85,7 +92,7 @@ async def ask(connection: "Connection", key: ConversationKey, word: str, now: da
     Asked twice before a server has seen it is asked once. 0: nothing waits, nothing is changed.
     """
     sql = statements("holding")
-    await connection.fetch(statements("outbound")["lock"], *key)
+    key = await lock(connection, key) or key
     waiting = await connection.fetchrow(sql["waiting"], *key)
     assert waiting is not None
     if not waiting["messages"]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from relevo.messages import ConversationKey
+from relevo.store.following import lock
 from relevo.store.holding import ask
 from relevo.store.inspection import turns_told
 from relevo.store.sql import statements
@@ -141,8 +142,8 @@ async def _open(connection: "Connection", business_id: str, turn_id: int) -> Let
     found = await _letter(connection, business_id, turn_id)
     if found is None:
         return Refusal.UNKNOWN
-    await connection.fetch(statements("outbound")["lock"], business_id, found.conversation_id)
-    found = await _letter(connection, business_id, turn_id)  # as it stands now
+    await lock(connection, ConversationKey(business_id, found.conversation_id))
+    found = await _letter(connection, business_id, turn_id)  # as it stands now, and where
     assert found is not None, "letters are never deleted"
     if found.closed_at is not None:
         return Refusal.CLOSED

@@ -18,6 +18,7 @@ import orjson
 
 from relevo.messages import Author, ConversationKey, Source, Untold
 from relevo.outgoing import WAITING_MAX, Draft, Outgoing, Refusal, Status
+from relevo.store.following import lock
 from relevo.store.sql import statements
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ async def ask(
     What has no time is a message that is due with this very transaction: its customer's actor has
     to be woken once it is committed.
     """
-    sql, outbound = statements("outgoing"), statements("outbound")
-    if not await connection.fetch(outbound["lock"], *key):
+    sql = statements("outgoing")
+    here = await lock(connection, key)
+    if here is None:
         return Refusal.UNKNOWN
+    key = here
     if await line_of(connection, key) is None:
         return Refusal.NEVER_WROTE
     if await connection.fetchval(sql["waiting"], *key) >= WAITING_MAX:

@@ -227,7 +227,8 @@ WITH said AS (
     WHERE business_id = $1::text AND conversation_id = $2::bigint AND id = ANY ($11::text[])
 ), moved_outgoing AS (
     UPDATE outgoing SET conversation_id = $3::bigint
-    WHERE business_id = $1::text AND conversation_id = $2::bigint AND id = ANY ($12::bigint[])
+    WHERE business_id = $1::text AND conversation_id = $2::bigint
+        AND (id = ANY ($12::bigint[]) OR message_id IN (SELECT id FROM his))
 )
 UPDATE address AS a SET conversation_id = $3::bigint
 FROM jsonb_array_elements($13::jsonb) AS t (his)
