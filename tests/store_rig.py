@@ -53,6 +53,7 @@ class Desk:
         self.tasks = Tasks(self.failures.append)
         self.incarnation = Incarnation(urls.url, self.tasks, clock)
         self.woken: list[ConversationKey] = []
+        self.on_wake: Callable[[ConversationKey], None] = self.woken.append
         self.operations: list[tuple[str, int]] = []
         self.early: dict[str, int] = {}
         self.changes: dict[tuple[str, str], int] = {}
@@ -64,11 +65,11 @@ class Desk:
             means,
             regions=REGIONS,
             writer=self.incarnation.number,
-            wake=self.woken.append,
+            wake=self._wake,
             torn=self._torn,
         )
-        self.merger = Merger(means, REGIONS, self.incarnation.number, self.woken.append, self)
-        self.statuses = Statuses(means, self.woken.append, self._gone)
+        self.merger = Merger(means, REGIONS, self.incarnation.number, self._wake, self)
+        self.statuses = Statuses(means, self._wake, self._gone)
         self.journal = PostgresJournal(means, self.incarnation.number)
 
     def changed(self, kind: str, outcome: str, changes: int) -> None:
@@ -92,6 +93,9 @@ class Desk:
         """Be the merger's probe."""
         assert (business_id, conversation_id > 0) == (BUSINESS, True)
         self.ended.append(turn)
+
+    def _wake(self, key: ConversationKey) -> None:
+        self.on_wake(key)
 
     def _torn(self) -> None:
         self.resolved["torn"] += 1

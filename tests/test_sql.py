@@ -109,6 +109,10 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("ingest", "note_statuses"): ([0], [BUSINESS], [LINE], ["k5"], ["read"], NOON),
     ("ingest", "early_known"): (),
     ("ingest", "forget_early"): ([BUSINESS], [LINE], ["k5"], ["read"], NOON, 5),
+    ("ingest", "mend"): (
+        *([1], [0], [BUSINESS], *([word] for word in REACHED)),
+        *([1], [BUSINESS], [LINE], ["k5"], NOON),
+    ),
     ("ingest", "wish"): (*([word] for word in (BUSINESS, *REACHED, *REACHED, "message")), NOON),
     ("merging", "wish"): (BUSINESS, *REACHED, *REACHED, "message", NOON),
     ("merging", "wishes"): (BUSINESS, 500),

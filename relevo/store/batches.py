@@ -1,5 +1,6 @@
 """A batch of messages as the columns that the ingest statement takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -64,6 +65,22 @@ def columns(placed: list[Placed]) -> Columns:
         for rows in (items, aliases, reach)
         for column in zip(*rows, strict=True)
     )
+
+
+def mending(placed: Sequence[Placed]) -> tuple[list[Columns], list[Columns]]:
+    """Return the parameters of `mend` as rows: addresses with their ranks, and ids."""
+    numbered = list(enumerate(placed))
+    reach = [
+        (ordinal, rank, item.business_id, *address)
+        for ordinal, item in numbered
+        for rank, address in enumerate(item.addresses)
+    ]
+    names = [
+        (ordinal, item.business_id, item.channel_id, key)
+        for ordinal, item in numbered
+        for key in item.keys
+    ]
+    return reach, names
 
 
 def _joined(texts: tuple[str, ...]) -> str:

@@ -22,7 +22,7 @@ from relevo.messages import (
     StatusUpdate,
     Unusable,
 )
-from relevo.store.batches import Columns, Placed, columns
+from relevo.store.batches import Columns, Placed, columns, mending
 from relevo.store.changes import Changes
 from relevo.store.failures import is_data_error
 from relevo.store.groups import GroupCommit
@@ -180,6 +180,8 @@ class Inbox:
         for _ in range(ROUNDS_MAX):
             rows = await self._deliver(connection, placed)
             self._account(rows, placed, receipts)
+            if torn := [placed[row["ordinal"]] for row in rows if row["torn"]]:
+                await self._mend(connection, torn)
             # Who came first with what is `raced` may be a recall, which makes it context: the next
             # round sees its row, and what wants an answer is revived.
             again = [row for row in rows if row["outcome"] in {"unplaced", "raced"}]
@@ -203,8 +205,6 @@ class Inbox:
         receipts: Sequence[Receipt],
     ) -> None:
         """Say what became of each, and wake at once: a later statement's failure undoes nothing."""
-        if rows[0]["torn"]:
-            self._torn()
         stored = sum(row["outcome"] == "stored" for row in rows)
         self._means.probe.identity_resolved("hit", stored)
         for row in rows:
@@ -230,6 +230,13 @@ class Inbox:
             self._sql["greet"], *(list(column) for column in zip(*reach, strict=True))
         )
         self._wake_all(greeted)
+
+    async def _mend(self, connection: "Connection", torn: Sequence[Placed]) -> None:
+        """Link the addresses of messages whose addresses lead to different people."""
+        reach, names = mending(torn)
+        columns = [list(column) for rows in (reach, names) for column in zip(*rows, strict=True)]
+        if await connection.fetch(self._sql["mend"], *columns, self._means.clock.now()):
+            self._torn()
 
     async def _wish(self, connection: "Connection", deliveries: Sequence[Delivery]) -> None:
         """Store what links addresses without a message, where one of them is somebody's."""

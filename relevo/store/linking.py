@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from relevo import identity
+from relevo.errors import StoreUnavailableError
 from relevo.messages import Address, ConversationKey
 from relevo.store.meeting import meet
-from relevo.store.merging import Done, Reason, Wish, Writer, carry_out
+from relevo.store.merging import Busy, Done, Reason, Wish, Writer, carry_out, undisturbed
 from relevo.store.placing import Person, Reached
 from relevo.store.sql import statements
 
@@ -39,9 +40,10 @@ async def link(writer: Writer, wish: Wish, now: datetime) -> Done:
     Raises:
         StoreUnavailableError: nothing is certain to be done; the same may be tried again.
     """
-    async with writer.pools.tenant(wish.business_id) as connection:
-        await _meet(connection, writer, wish, now)
-        await _want(connection, wish, now)
+    try:
+        await undisturbed(writer, wish.business_id, lambda c: _wish(c, writer, wish, now))
+    except Busy as error:
+        raise StoreUnavailableError("these addresses are met again and again") from error
     return await carry_out(writer, wish, now)
 
 
@@ -164,6 +166,11 @@ async def _shown(
         "addresses": [dict(row) for row in addresses],
         "merges": [dict(row) for row in merges],
     }
+
+
+async def _wish(connection: "Connection", writer: Writer, wish: Wish, now: datetime) -> None:
+    await _meet(connection, writer, wish, now)
+    await _want(connection, wish, now)
 
 
 async def _want(connection: "Connection", wish: Wish, now: datetime) -> None:

@@ -7,11 +7,12 @@ written for them meanwhile waits, and then finds the loser gone, and resolves ag
 way decides (`relevo.merging`); a wish that has to wait is tried again (`merger.py`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import asyncpg
 import orjson
@@ -30,6 +31,19 @@ if TYPE_CHECKING:
 
 TRIES_MAX = 5
 """Tries of a merge whose rows are locked, each with a patience of 200 ms; then it is postponed."""
+
+
+DISTURBANCES = (
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,
+    asyncpg.ForeignKeyViolationError,
+)
+"""Somebody else had rows locked, met a person under the same key, or merged one that we found."""
+
+BUSY = "busy"
+
+T = TypeVar("T")
 
 
 class Reason(StrEnum):
@@ -88,7 +102,27 @@ class Writer:
 
 
 class Busy(Exception):  # noqa: N818  (no failure: somebody else is at work)
-    """Rows are locked for longer than one who holds others waits."""
+    """Rows are locked for longer than one who holds others waits, or were changed meanwhile."""
+
+
+async def undisturbed(
+    writer: Writer, business_id: str, work: "Callable[[Connection], Awaitable[T]]"
+) -> T:
+    """Do something in one transaction; what somebody else comes between is begun again.
+
+    Raises:
+        Busy: if that happens again and again; nothing is done.
+        StoreUnavailableError: nothing is certain to be done.
+    """
+    for _ in range(TRIES_MAX):
+        with suppress(Busy):
+            async with writer.pools.tenant(business_id) as connection:
+                try:
+                    await connection.execute(statements("merging")["patience"])
+                    return await work(connection)
+                except DISTURBANCES as error:
+                    raise Busy from error
+    raise Busy
 
 
 async def carry_out(writer: Writer, wish: Wish, now: datetime) -> Done:
@@ -97,17 +131,12 @@ async def carry_out(writer: Writer, wish: Wish, now: datetime) -> Done:
     Raises:
         StoreUnavailableError: nothing is certain to be done.
     """
-    for _ in range(TRIES_MAX):
-        try:
-            async with writer.pools.tenant(wish.business_id) as connection:
-                try:
-                    await connection.execute(statements("merging")["patience"])
-                    return await _carried_out(connection, writer, wish, now)
-                except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
-                    raise Busy from error
-        except Busy:
-            continue
-    return Done(Fulfilled.POSTPONED, reason="busy")
+    try:
+        return await undisturbed(
+            writer, wish.business_id, lambda c: _carried_out(c, writer, wish, now)
+        )
+    except Busy:
+        return Done(Fulfilled.POSTPONED, reason=BUSY)
 
 
 async def _carried_out(connection: "Connection", writer: Writer, wish: Wish, now: datetime) -> Done:

@@ -10,14 +10,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import orjson
 
 from relevo import identity, merging
 from relevo.merging import Parted, Past, Postponed, Since
 from relevo.messages import Address
 from relevo.store.merging import (
-    TRIES_MAX,
+    BUSY,
     Busy,
     Writer,
     addresses_of,
@@ -27,6 +26,7 @@ from relevo.store.merging import (
     put,
     rename,
     sides,
+    undisturbed,
 )
 from relevo.store.placing import Reached
 from relevo.store.rows import conversation_from
@@ -34,6 +34,8 @@ from relevo.store.sql import statements
 from relevo.turns import Outcome, Stage, Turn
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from relevo.store.pools import Connection
 
 
@@ -76,17 +78,12 @@ async def undo(writer: Writer, business_id: str, merge_id: int, now: datetime) -
     Raises:
         StoreUnavailableError: nothing is certain to be done; the same may be tried again.
     """
-    for _ in range(TRIES_MAX):
-        try:
-            async with writer.pools.tenant(business_id) as connection:
-                try:
-                    await connection.execute(statements("merging")["patience"])
-                    return await _undone(connection, writer, business_id, merge_id, now)
-                except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
-                    raise Busy from error
-        except Busy:
-            continue
-    return Undone(Undoing.POSTPONED, reason="busy")
+    try:
+        return await undisturbed(
+            writer, business_id, lambda c: _undone(c, writer, business_id, merge_id, now)
+        )
+    except Busy:
+        return Undone(Undoing.POSTPONED, reason=BUSY)
 
 
 async def _undone(

@@ -50,7 +50,7 @@ ON CONFLICT DO NOTHING;
 -- names already, stores the rest, and tells what became of each.
 -- `unplaced` ones have an address that nobody has yet: they have to `meet` first. `raced` ones were
 -- stored, or merged into another conversation, by a transaction that this statement waited for and
--- cannot see; the next one can. `torn`: some message's addresses lead to different people.
+-- cannot see; the next one can. `torn` ones have to be mended.
 -- A column of texts is one text, each element after a U+001F: the driver looks at the elements of an
 -- array one by one, and asks each whether it is an array.
 WITH item AS (
@@ -75,15 +75,30 @@ WITH item AS (
     SELECT reach.*, a.conversation_id
     FROM reach LEFT JOIN address AS a USING (business_id, kind, scope, value)
 ), known AS (
-    SELECT DISTINCT ON (alias.ordinal) alias.ordinal, k.business_id, k.message_id
+    SELECT DISTINCT ON (alias.ordinal) alias.ordinal, k.business_id, k.message_id,
+        m.conversation_id AS home
     FROM alias JOIN message_key AS k USING (business_id, channel_id, key)
+        JOIN message AS m ON m.business_id = k.business_id AND m.id = k.message_id
     ORDER BY alias.ordinal, k.message_id
+), homes AS (
+    -- Where each belongs: to whom its most lasting address leads.
+    SELECT DISTINCT ON (ordinal) ordinal, conversation_id
+    FROM reached WHERE conversation_id IS NOT NULL
+    ORDER BY ordinal, rank
+), torn AS (
+    -- Another address leads to somebody else, or its phone is learned only now, or it is stored with
+    -- somebody else.
+    SELECT r.ordinal FROM reached AS r JOIN homes AS h USING (ordinal)
+    WHERE (r.rank > 0 OR r.conversation_id IS NULL) AND (r.conversation_id <> h.conversation_id
+        OR r.conversation_id IS NULL AND r.kind = 'phone')
+    UNION
+    SELECT known.ordinal FROM known JOIN homes AS h USING (ordinal)
+    WHERE known.home <> h.conversation_id
 ), placed AS (
-    SELECT DISTINCT ON (item.ordinal) item.*, reached.conversation_id
-    FROM item JOIN reached USING (ordinal)
-    WHERE reached.conversation_id IS NOT NULL
+    SELECT item.*, homes.conversation_id
+    FROM item JOIN homes USING (ordinal)
+    WHERE homes.conversation_id IS NOT NULL
         AND NOT EXISTS (SELECT FROM known WHERE known.ordinal = item.ordinal)
-    ORDER BY item.ordinal, reached.rank
 ), numbered AS (
     SELECT placed.*, nextval('message_id') AS id FROM placed ORDER BY ordinal
 ), won AS (
@@ -117,42 +132,14 @@ WITH item AS (
     INSERT INTO address (business_id, kind, scope, value, conversation_id)
     SELECT DISTINCT ON (reached.business_id, reached.kind, reached.scope, reached.value)
         reached.business_id, reached.kind, reached.scope, reached.value,
-        coalesce(placed.conversation_id, m.conversation_id)
+        coalesce(placed.conversation_id, known.home)
     FROM reached
         LEFT JOIN placed USING (ordinal)
         LEFT JOIN known USING (ordinal)
-        LEFT JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
     WHERE reached.conversation_id IS NULL
-        AND coalesce(placed.conversation_id, m.conversation_id) IS NOT NULL
+        AND coalesce(placed.conversation_id, known.home) IS NOT NULL
     ORDER BY reached.business_id, reached.kind, reached.scope, reached.value, reached.rank,
         reached.ordinal
-    ON CONFLICT DO NOTHING
-), torn AS (
-    -- One message, hence one person: whose addresses lead to two, or whose phone is learned only now,
-    -- by which he is to be named. The merger settles that, from these links.
-    SELECT r.ordinal, r.business_id, one.kind, one.scope, one.value, r.kind AS other_kind,
-        r.scope AS other_scope, r.value AS other_value
-    FROM reached AS r JOIN reached AS one ON one.ordinal = r.ordinal AND one.rank < r.rank
-    WHERE r.rank > 0 AND (one.conversation_id <> r.conversation_id
-        OR one.conversation_id IS NULL AND one.kind = 'phone' AND r.conversation_id IS NOT NULL)
-    UNION ALL
-    SELECT r.ordinal, r.business_id, a.kind, a.scope, a.value, r.kind, r.scope, r.value
-    FROM known
-        JOIN message AS m ON m.business_id = known.business_id AND m.id = known.message_id
-        JOIN reached AS r ON r.ordinal = known.ordinal AND r.conversation_id <> m.conversation_id
-        CROSS JOIN LATERAL (
-            SELECT kind, scope, value FROM address
-            WHERE business_id = m.business_id AND conversation_id = m.conversation_id
-            ORDER BY kind, scope, value LIMIT 1
-        ) AS a
-), wished AS (
-    INSERT INTO link (business_id, kind, scope, value, other_kind, other_scope, other_value, reason,
-        wanted_at)
-    SELECT torn.business_id, torn.kind, torn.scope, torn.value, torn.other_kind, torn.other_scope,
-        torn.other_value, 'message', min(item.received_at)
-    FROM torn JOIN item USING (ordinal)
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
-    ORDER BY 1, 2, 3, 4, 5, 6, 7
     ON CONFLICT DO NOTHING
 ), waiting AS (
     -- A reaction opens no turn. An echo of our own under an id of its own waits until the core has
@@ -232,28 +219,68 @@ WITH item AS (
     ORDER BY business_id
     ON CONFLICT (business_id, writer)
         DO UPDATE SET messages = accepted.messages + EXCLUDED.messages
+), looked AS (
+    -- What was there before. What was moved meanwhile has not been touched.
+    SELECT r.ordinal, v.conversation_id,
+        CASE WHEN v.ordinal IS NULL THEN 'raced' ELSE 'revived' END AS outcome
+    FROM revivable AS r LEFT JOIN revived AS v USING (ordinal)
+    UNION ALL
+    SELECT e.ordinal, p.conversation_id,
+        CASE WHEN p.ordinal IS NULL THEN 'raced' ELSE 'duplicate' END
+    FROM echoed AS e LEFT JOIN proven AS p USING (ordinal)
 )
 SELECT item.ordinal,
-    coalesce(fresh.conversation_id, revived.conversation_id, proven.conversation_id)
-        AS conversation_id,
-    EXISTS (SELECT FROM torn) AS torn,
+    coalesce(fresh.conversation_id, looked.conversation_id) AS conversation_id,
+    torn.ordinal IS NOT NULL AS torn,
     CASE
         WHEN fresh.id IS NOT NULL THEN 'stored'
-        WHEN revived.ordinal IS NOT NULL THEN 'revived'
-        WHEN revivable.ordinal IS NOT NULL THEN 'raced'
-        WHEN echoed.ordinal IS NOT NULL AND proven.ordinal IS NULL THEN 'raced'
+        WHEN looked.ordinal IS NOT NULL THEN looked.outcome
         WHEN known.ordinal IS NOT NULL THEN 'duplicate'
         WHEN numbered.ordinal IS NOT NULL THEN 'raced'
         ELSE 'unplaced'
     END AS outcome
 FROM item
+    LEFT JOIN torn USING (ordinal)
     LEFT JOIN fresh USING (ordinal)
-    LEFT JOIN revived USING (ordinal)
-    LEFT JOIN revivable USING (ordinal)
-    LEFT JOIN echoed USING (ordinal)
-    LEFT JOIN proven USING (ordinal)
+    LEFT JOIN looked USING (ordinal)
     LEFT JOIN known USING (ordinal)
     LEFT JOIN numbered USING (ordinal);
+
+-- name: mend
+-- Messages that are torn: one message is one person's, so its addresses lead to one, and so does the
+-- conversation that has it. The links say so, and the merger carries them out. Stored before the
+-- provider is answered, which else delivers again.
+WITH reach AS (
+    SELECT t.*, a.conversation_id
+    FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[])
+            AS t (ordinal, rank, business_id, kind, scope, value)
+        JOIN address AS a USING (business_id, kind, scope, value)
+), said AS (
+    SELECT DISTINCT t.ordinal, m.business_id, m.conversation_id
+    FROM unnest($7::int[], $8::text[], $9::text[], $10::text[])
+            AS t (ordinal, business_id, channel_id, key)
+        JOIN message_key AS k USING (business_id, channel_id, key)
+        JOIN message AS m ON m.business_id = k.business_id AND m.id = k.message_id
+), torn AS (
+    SELECT one.business_id, one.kind, one.scope, one.value, other.kind, other.scope, other.value
+    FROM reach AS one JOIN reach AS other ON other.ordinal = one.ordinal AND other.rank > one.rank
+    WHERE other.conversation_id <> one.conversation_id OR one.kind = 'phone'
+    UNION
+    SELECT reach.business_id, a.kind, a.scope, a.value, reach.kind, reach.scope, reach.value
+    FROM said JOIN reach USING (ordinal)
+        CROSS JOIN LATERAL (
+            SELECT kind, scope, value FROM address
+            WHERE business_id = said.business_id AND conversation_id = said.conversation_id
+            ORDER BY kind, scope, value LIMIT 1
+        ) AS a
+    WHERE reach.conversation_id <> said.conversation_id
+)
+INSERT INTO link (business_id, kind, scope, value, other_kind, other_scope, other_value, reason,
+    wanted_at)
+SELECT torn.*, 'message', $11::timestamptz FROM torn
+ORDER BY 1, 2, 3, 4, 5, 6, 7
+ON CONFLICT DO NOTHING
+RETURNING business_id;
 
 -- name: greet
 -- Contacts that the provider calls new: there is no history to look back at. Memory has to hear of
