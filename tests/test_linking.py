@@ -16,7 +16,7 @@ from relevo.store.linking import Named
 from relevo.store.merging import Fulfilled, Reason, Wish
 from tests.fakes.clock import until
 from tests.merging_rig import books, link, reach, writer
-from tests.outgoing_rig import asked
+from tests.outgoing_rig import ask
 from tests.store_rig import BUSINESS, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
 
 pytestmark = pytest.mark.postgres
@@ -270,9 +270,9 @@ async def test_whoever_knows_a_conversation_by_its_id_finds_it_after_a_merge(sto
     assert resumed is not None
     assert resumed.held_until is not None
     assert await holding.answer(store.pools, old, NOON) == 2
-    assert isinstance(await asked(store, old, Draft("Recuerde", Author.AGENT), NOON), int)
+    assert isinstance(await ask(store, old, Draft("Recuerde", Author.AGENT), NOON), int)
     where = await store.rows("SELECT DISTINCT conversation_id FROM untold")
     assert [row["conversation_id"] for row in where] == [done.conversation_id]
     gone = ConversationKey(BUSINESS, 999)
     await holding.hold(store.pools, gone, NOON)
-    assert await asked(store, gone, Draft("Recuerde", Author.AGENT), NOON) is Refusal.UNKNOWN
+    assert await ask(store, gone, Draft("Recuerde", Author.AGENT), NOON) is Refusal.UNKNOWN
