@@ -134,6 +134,10 @@ async def test_the_use_of_a_key_is_noted_once_a_minute(database: DatabaseUrls) -
         assert await last_used(one) == await last_used(other) == 0
         clock.advance_to(NOON + 60 * A_SECOND)
         assert await last_used(one) == 60
+        clock.advance_to(NOON + 120 * A_SECOND)
+        connections = store.pools.app.get_size()
+        await asyncio.gather(*(one.caller(text) for _ in range(50)))
+        assert (store.pools.app.get_size(), await last_used(one)) == (connections, 120)
         assert not [name for name in Kept.__slots__ if "hash" in name]
 
 
