@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from relevo.http.api_shapes import cursor
 from relevo.messages import ConversationKey
 from relevo.store import holding
 from relevo.store.embedded import DatabaseUrls
@@ -81,7 +82,8 @@ async def test_the_list_has_one_row_for_each_customer_whoever_spoke_last_first(
     assert await api.get(f"/conversations/{ana['id']}") == ana
     for nobody in ("70009999", f"{ANA}?kind=lid", "%00", "a/b", "x" * 201):
         assert (await api.get(f"/conversations/by-address/{nobody}", 404))["status"] == 404
-    for nothing in ("Hola", "0", "W10", first["next"]):
+    before_time = cursor("0001-01-01T00:00:00+23:59", 1)
+    for nothing in ("Hola", "0", "W10", first["next"], before_time):
         assert (await api.get("/dead-letters", 404, cursor=nothing))["status"] == 404
         assert (await api.get("/conversations/1/messages", 404, after=nothing))["status"] == 404
 

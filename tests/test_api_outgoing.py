@@ -158,6 +158,8 @@ async def test_what_cannot_be_said_is_refused_with_what_to_do(chat: Chat) -> Non
         ({"text": "a\0b"}, "body.text"),
         ({"text": "a" * 4097}, "body.text"),
         ({"text": "a", "agent": " "}, "body.agent"),
+        ({"text": "a", "agent": "Ana\nLuis"}, "body.agent"),
+        ({"text": "a", "agent": "Ana\x00"}, "body.agent"),
         ({"text": "a", "agent": "A" * 81}, "body.agent"),
         ({"text": "a", "due_at": "2026-03-02T13:00:00"}, "body.due_at"),
         ({"text": "a", "due_at": 1772456400}, "body.due_at"),

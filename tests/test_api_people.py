@@ -109,7 +109,7 @@ async def test_a_tag_counts_from_the_next_burst(chat: Chat) -> None:
     await chat.customer("¿Hay mesa?")
     await chat.house.advance(10)
     assert chat.texts() == ["ok", "ok"]
-    for tags in ([""], ["a\nb"], [f"t{n}" for n in range(51)], "vip"):
+    for tags in ([""], ["a\nb"], [" a"], ["a "], [" "], [f"t{n}" for n in range(51)], "vip"):
         assert (await chat.api.ask("PUT", path, {"tags": tags})).status == 422
     assert (await chat.api.ask("PUT", path, {"tags": []})).body["tags"] == []
     await chat.customer("¿Y para dos?")

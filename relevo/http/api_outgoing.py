@@ -14,11 +14,12 @@ from relevo.http.api_ports import Transaction
 from relevo.http.api_problems import Problem, invalid, not_found
 from relevo.http.api_shapes import (
     ID_MAX,
+    SEEN,
     CursorText,
+    Fits,
     Given,
     Instant,
     Limit,
-    Line,
     Nothing,
     Taken,
     cursor,
@@ -37,15 +38,22 @@ _CONFLICTS = {
     Refusal.TOO_MUCH: f"{WAITING_MAX} messages wait here already; cancel some, or wait for them.",
     Refusal.NOT_SCHEDULED: "Only what is scheduled can be cancelled; see its `status`.",
 }
-_SEEN = r"[^\x00-\x20\x7f-\xa0]"
 Text = Annotated[
     str,
-    Field(
-        min_length=1, max_length=REPLY_PART_CHARACTERS_MAX, pattern=rf"^[^\x00]*{_SEEN}[^\x00]*$"
+    Field(min_length=1, max_length=REPLY_PART_CHARACTERS_MAX),
+    Fits(
+        rf"[\x01-\x20\x7f-\xa0]*{SEEN}[^\x00]*",
+        "should have something that can be seen, and no NUL",
     ),
 ]
-"""Something that can be seen."""
-Name = Annotated[Line, Field(max_length=OPERATOR_CHARACTERS_MAX, pattern=_SEEN)]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=OPERATOR_CHARACTERS_MAX),
+    Fits(
+        rf"[\x20\x80-\xa0]*{SEEN}[^\x00-\x1f\x7f]*",
+        "should be a name on one line, without control characters",
+    ),
+]
 
 
 class Message(Taken):

@@ -12,7 +12,7 @@ from relevo.http.api_conversations import Conversation
 from relevo.http.api_endpoints import Asked, Endpoint
 from relevo.http.api_ports import Transaction
 from relevo.http.api_problems import Problem, not_found
-from relevo.http.api_shapes import Instant, Line, Nothing, Taken
+from relevo.http.api_shapes import SEEN, Fits, Instant, Line, Nothing, Taken
 from relevo.keys import Scope
 from relevo.messages import ConversationKey
 
@@ -30,10 +30,20 @@ class Hold(Taken):
     until: Instant | None = None
 
 
+Tag = Annotated[
+    Line,
+    Fits(
+        rf"{SEEN}([^\x00-\x1f\x7f]*{SEEN})?",
+        "should be one line, which neither begins nor ends with a space",
+    ),
+]
+"""What looks like a tag of the configuration has to be it."""
+
+
 class Tags(Taken):
     """All tags that a customer is to have; each lowers what the configuration says of it."""
 
-    tags: Annotated[Sequence[Line], Field(max_length=TAGS_MAX)]
+    tags: Annotated[list[Tag], Field(max_length=TAGS_MAX)]
 
 
 Deed = Callable[[Asked[Any, Any], ConversationKey], Awaitable[object]]
@@ -167,6 +177,7 @@ def people_endpoints(told: Told, holding: Holding, chats: Chats, clock: Clock) -
 def _hold_ends_at(asked: Hold, now: datetime) -> datetime | None:
     most = now + timedelta(minutes=HOLD_MINUTES_MAX)
     if asked.until is not None and not now < asked.until <= most:
-        raise Problem("conflict", "`until` has passed, or is more than 366 days ahead.")
+        detail = "`until` has passed, or is more than 366 days ahead; give another,"
+        raise Problem("conflict", f"{detail} or leave it out to hold the chat until it is resumed.")
     for_long = None if asked.minutes is None else now + timedelta(minutes=asked.minutes)
     return max((at for at in (for_long, asked.until) if at is not None), default=None)

@@ -4,6 +4,7 @@
 to a person what is wrong and what to do; `errors` say where. Nothing tells of the inside.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:relevo:"
@@ -77,6 +79,15 @@ class Problem(Exception):  # noqa: N818  (it is what is answered, RFC 9457's own
         )
 
 
+_SENTENCES = {
+    "extra_forbidden": "There is no such field here.",
+    "missing": "Is needed.",
+    "model_type": "Should be a JSON object.",
+}
+"""Instead of pydantic's, which speak of Python."""
+_SUBJECT = re.compile("(Value error, |Input |String )(?=should)")
+
+
 def not_found(what: str) -> Problem:
     """Return that there is no such thing, or it is another's: nobody learns which."""
     return Problem("not_found", f"There is no such {what}.")
@@ -91,13 +102,20 @@ def refused(error: ValidationError, part: str) -> Problem:
     """Return what a model says of a `part` of the request: query or body. Never what was sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return _invalid(
-        [{"where": _place(part, each["loc"]), "what": each["msg"]} for each in found[:ERRORS_MAX]]
+        [{"where": _place(part, each["loc"]), "what": _what(each)} for each in found[:ERRORS_MAX]]
     )
 
 
 def _invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
     detail = "The request cannot be used as it is; `errors` say where, and what should be there."
     return Problem("invalid", detail, errors=errors)
+
+
+def _what(error: ErrorDetails) -> str:
+    if error["type"] in _SENTENCES:
+        return _SENTENCES[error["type"]]
+    said = _SUBJECT.sub("", error["msg"])
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def _place(part: str, loc: Sequence[int | str]) -> str:

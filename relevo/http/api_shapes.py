@@ -7,11 +7,13 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import core_schema
 
 from relevo.http.api_problems import not_found
 
@@ -30,7 +32,11 @@ class Taken(BaseModel):
     """A query or a body. An unknown field is refused, and no error repeats what was sent."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        defer_build=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -38,12 +44,41 @@ class Given(BaseModel):
     """An answer, or a part of one, made of a mapping or of an object."""
 
     model_config = ConfigDict(
-        frozen=True, from_attributes=True, hide_input_in_errors=True, defer_build=True
+        frozen=True,
+        from_attributes=True,
+        hide_input_in_errors=True,
+        defer_build=True,
+        use_attribute_docstrings=True,
     )
 
 
 class Nothing(Taken):
     """No parameters, no body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """A text that a pattern fits, all of it; of any other is said what it should be.
+
+    The document has the pattern, people get the sentence. Of several each is looked at. A pattern
+    must never try one character in two ways: texts are as long as strangers make them.
+    """
+
+    pattern: str
+    should: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        """Look at what has been found to be a text of a length that may be."""
+        return core_schema.no_info_after_validator_function(self._look, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """Tell the pattern as JSON Schema writes one."""
+        return {**handler(schema), "pattern": f"^{self.pattern}$"}
+
+    def _look(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(self.should)
+        return text
 
 
 def _whole(value: object) -> object:
@@ -54,7 +89,9 @@ def _whole(value: object) -> object:
 
 
 def _switch(value: object) -> object:
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("should be true or false")
 
 
 def _instant_in_time(value: object) -> object:
@@ -68,12 +105,20 @@ def _instant_in_time(value: object) -> object:
 
 
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, strict=True), BeforeValidator(_whole)]
-Switch = Annotated[bool, Field(strict=True), BeforeValidator(_switch)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
 Instant = Annotated[datetime, BeforeValidator(_instant_in_time)]
-Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""A text of one line: an address, a tag, a name."""
+Line = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    Fits(r"[^\x00-\x1f\x7f]+", "should be one line, without control characters"),
+]
+"""A text of one line: an address, a tag."""
+SEEN = r"[^\x00-\x20\x7f-\xa0]"
+"""A character that can be seen."""
 CursorText = Annotated[
-    str, Field(min_length=1, max_length=CURSOR_CHARACTERS_MAX, pattern="^[A-Za-z0-9_-]+$")
+    str,
+    Field(min_length=1, max_length=CURSOR_CHARACTERS_MAX),
+    Fits("[A-Za-z0-9_-]+", "should be a cursor as it was given"),
 ]
 
 
@@ -96,7 +141,7 @@ def read_cursor(text: str, shape: Sequence[type]) -> list[Any]:
         parts = orjson.loads(base64.b64decode(padded, b"-_", validate=True))
         assert isinstance(parts, list)
         return [_part(part, kind) for part, kind in zip(parts, shape, strict=True)]
-    except (ValueError, TypeError, AssertionError, binascii.Error):
+    except (ValueError, TypeError, AssertionError, OverflowError, binascii.Error):
         raise not_found("cursor of this list") from None
 
 
@@ -112,4 +157,4 @@ def _instant(text: str) -> datetime:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError
-    return instant
+    return instant.astimezone(UTC)
