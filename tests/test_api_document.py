@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,22 @@ async def lived_in(house: House) -> None:
     )
 
 
+def complete(document: dict[str, Any]) -> None:
+    """What schemathesis does not look for, and whoever makes a client of the document needs."""
+    schemas = document["components"]["schemas"]
+    assert not [name for name in schemas if "-" in name], "two models of one name"
+    taken = [schema for schema in schemas.values() if schema.get("additionalProperties") is False]
+    assert [schema["title"] for schema in taken if "examples" not in schema] == ["Nothing"]
+    assert set(schemas["Sent"]["properties"]["status"]) == {"$ref"}
+    operations = [each for path in document["paths"].values() for each in path.values()]
+    assert all(
+        {"401", "403", "422", "429", "503"} <= each["responses"].keys() for each in operations
+    )
+    [search] = [each for each in operations[0]["parameters"] if each["name"] == "search"]
+    assert "in any spelling" in search["description"]
+    assert "Retry-After" in document["components"]["responses"]["429"]["headers"]
+
+
 async def test_the_server_does_what_its_document_says(
     database: DatabaseUrls, tmp_path: Path
 ) -> None:
@@ -40,10 +57,11 @@ async def test_the_server_does_what_its_document_says(
     house.api_limits = Limits(burst=1_000_000)
     async with house:
         await lived_in(house)
-        key = (await client(house)).key
+        api = await client(house)
+        complete(await api.get("/openapi.json"))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{house.url}/v1/openapi.json"),
-            *("--header", f"Authorization: Bearer {key}"),
+            *("--header", f"Authorization: Bearer {api.key}"),
             *("--max-examples", f"{EXAMPLES}", "--seed", "1", "--workers", "1", "--checks", "all"),
             *("--phases", "examples,coverage,fuzzing", "--no-color"),
             cwd=tmp_path,

@@ -22,6 +22,7 @@ from relevo.http.api_shapes import (
     read_cursor,
 )
 from relevo.keys import Scope
+from relevo.messages import Author
 
 Place = tuple[datetime, datetime, int, int]
 
@@ -32,12 +33,15 @@ class Wanted(Taken):
     """Which conversations; everything that is given has to fit."""
 
     cursor: CursorText | None = None
+    """`next` of the page before; the other parameters as they were."""
     limit: Limit = 50
     search: Annotated[Line, Field(min_length=SEARCH_CHARACTERS_MIN)] | None = None
     """How a phone (in any spelling), a lead or another address begins or ends, or a whole tag."""
     tag: Line | None = None
+    """A whole tag."""
     closed: Switch | None = None
     held: Switch | None = None
+    """Whether a human has the chat."""
 
 
 class ByAddress(Taken):
@@ -64,7 +68,7 @@ class LastMessage(Given):
     """What was said last: the first 500 characters. What was revoked has no text any more."""
 
     id: int
-    author: str
+    author: Author
     name: str
     kind: str
     text: str
@@ -77,7 +81,9 @@ class Conversation(Given):
 
     id: int
     canonical_key: str
+    """Whom it is with, by the best of the addresses; changes when a better one is learned."""
     version: int
+    """Rises with whatever is changed, but not with each message that comes."""
     addresses: Sequence[Address]
     tags: Sequence[str]
     closed: bool
@@ -88,9 +94,11 @@ class Conversation(Given):
     last_message: LastMessage | None
     created_at: datetime
     last_customer_at: datetime | None
+    """As of the last turn."""
     last_assistant_at: datetime | None
+    """As of the last turn."""
     last_agent_at: datetime | None
-    """These three as of the last turn."""
+    """As of the last turn."""
 
 
 class ConversationList(Given):

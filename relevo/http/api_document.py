@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from relevo import __version__
 from relevo.http.api_endpoints import Endpoint
-from relevo.http.api_problems import CONTENT_TYPE, TYPE_PREFIX, WORDS
+from relevo.http.api_problems import CONTENT_TYPE, ERRORS_MAX, TYPE_PREFIX, WORDS
 from relevo.http.api_reading import IDEMPOTENCY_HEADER, PATH_CHARACTERS_MAX
 from relevo.http.api_shapes import ID_MAX
 
@@ -20,10 +20,30 @@ Schema = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
 _NAMED = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
-ALWAYS = ("unauthorized", "forbidden", "too_many_requests", "error", "unavailable")
-"""Problems that every endpoint may have."""
-OF_WRITES = ("unreadable", "too_slow", "too_large", "not_json", "invalid", "key_reused")
+ALWAYS = ("unauthorized", "forbidden", "invalid", "too_many_requests", "error", "unavailable")
+"""Problems that every endpoint may have: a parameter that it does not know is `invalid`."""
+OF_WRITES = ("unreadable", "too_slow", "too_large", "not_json", "key_reused")
 """Problems that everything with a body may have."""
+
+_ABOUT = """Conversations, threads and turns of one business, and what people do with them.
+
+Send a key as `Authorization: Bearer rlv_...`; `relevo keys create NAME --scope read` makes one.
+What is another business's is answered 404. Instants are UTC, durations seconds. A parameter or a
+field that is not known is refused. What is not done is answered `application/problem+json` and has
+changed nothing: its `type` is for programs, its `detail` says to people what to do. A key may ask
+100 times at once, and then 20 times a second. Whatever may change something takes an
+`Idempotency-Key`."""
+
+_HEADERS: dict[int, Schema] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": "`Bearer`, and `invalid_token` if there was a key.",
+            "schema": {"type": "string"},
+        }
+    },
+    429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
+    503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
+}
 
 
 def document(prefix: str, endpoints: Sequence[Endpoint]) -> bytes:
@@ -35,12 +55,14 @@ def document(prefix: str, endpoints: Sequence[Endpoint]) -> bytes:
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, names)
     described = {
         "openapi": "3.1.0",
-        "info": {"title": "Relevo", "version": __version__},
+        "info": {"title": "Relevo", "version": __version__, "description": _ABOUT},
         "paths": paths,
         "components": {
             "schemas": schemas | {"Problem": _problem()},
             "responses": {f"{status}": _refusal(status) for status in set(WORDS.values())},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "`relevo keys create`"}
+            },
         },
         "security": [{"key": []}],
     }
@@ -60,6 +82,7 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[Any, Schema], Schema]:
 def _operation(endpoint: Endpoint, names: dict[Any, Schema]) -> Schema:
     described: Schema = {
         "operationId": endpoint.name,
+        "tags": [endpoint.path.split("/")[1]],
         "summary": endpoint.summary,
         "description": f"Needs the scope `{endpoint.scope}`.",
         "parameters": [*_of_path(endpoint.path), *_of_query(endpoint.query)],
@@ -87,8 +110,6 @@ def _problems(endpoint: Endpoint) -> Iterable[str]:
     yield from (*ALWAYS, *endpoint.problems)
     if "{" in endpoint.path or endpoint.query.model_fields:
         yield "not_found"
-    if endpoint.query.model_fields:
-        yield "invalid"
     if endpoint.writes:
         yield from OF_WRITES
 
@@ -103,8 +124,9 @@ def _of_path(path: str) -> Iterable[Schema]:
 
 def _of_query(query: type[BaseModel]) -> Iterable[Schema]:
     for name, schema in query.model_json_schema().get("properties", {}).items():
-        described = {key: value for key, value in schema.items() if key not in {"title", "default"}}
         # Left out is how a query says null.
+        hidden = {"title"} | ({"default"} if schema.get("default") is None else set())
+        described = {key: value for key, value in schema.items() if key not in hidden}
         kinds = [kind for kind in described.pop("anyOf", []) if kind != {"type": "null"}]
         described |= kinds[0] if kinds else {}
         required = query.model_fields[name].is_required()
@@ -124,8 +146,10 @@ def _idempotency_key() -> Schema:
 
 
 def _refusal(status: int) -> Schema:
-    return {
-        "description": HTTPStatus(status).phrase,
+    words = ", ".join(f"`{word}`" for word, its in WORDS.items() if its == status)
+    headers = {"headers": _HEADERS[status]} if status in _HEADERS else {}
+    return headers | {
+        "description": f"{HTTPStatus(status).phrase}: {words}.",
         "content": {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(model="Problem")}}},
     }
 
@@ -134,16 +158,24 @@ def _problem() -> Schema:
     place = {
         "type": "object",
         "required": ["where", "what"],
-        "properties": {"where": {"type": "string"}, "what": {"type": "string"}},
+        "properties": {
+            "where": {"type": "string", "description": "Such as `query.limit`, `body.text`."},
+            "what": {"type": "string", "description": "What should be there."},
+        },
     }
     return {
         "type": "object",
+        "description": "Why something is not done (RFC 9457). Nothing was changed.",
         "required": ["type", "title", "status", "detail"],
         "properties": {
             "type": {"enum": [f"{TYPE_PREFIX}{word}" for word in WORDS]},
             "title": {"type": "string"},
             "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "errors": {"type": "array", "items": place},
+            "detail": {"type": "string", "description": "What is wrong, and what to do."},
+            "errors": {
+                "type": "array",
+                "items": place,
+                "description": f"Of `invalid`: where, {ERRORS_MAX} places at most.",
+            },
         },
     }

@@ -10,12 +10,14 @@ from datetime import datetime
 from http import HTTPMethod
 from typing import Protocol
 
+from pydantic import ConfigDict
+
 from relevo.clock import Clock
 from relevo.http.api_conversations import Conversation
 from relevo.http.api_endpoints import Asked, Endpoint
 from relevo.http.api_ports import Transaction
 from relevo.http.api_problems import Problem, not_found
-from relevo.http.api_shapes import Line, Nothing, Taken
+from relevo.http.api_shapes import Label, Line, Nothing, Taken
 from relevo.keys import Scope
 from relevo.messages import ConversationKey
 
@@ -23,11 +25,15 @@ from relevo.messages import ConversationKey
 class Lead(Taken):
     """A customer's id in the CRM."""
 
-    lead: Line
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lead": "L-7"}]})
+
+    lead: Label
 
 
-class Address(Taken):
+class OtherAddress(Taken):
     """A phone in any spelling, or another address that is known."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"address": "+503 7000-0101"}]})
 
     address: Line
 
@@ -71,7 +77,7 @@ class _Desk:
             raise not_found("conversation")
         return await self._linked(asked, key)
 
-    async def address(self, asked: Asked[Nothing, Address]) -> object:
+    async def address(self, asked: Asked[Nothing, OtherAddress]) -> object:
         """Link the customer to another address of his."""
         key, text = ConversationKey(asked.business_id, asked.path["id"]), asked.body.address
         named = await self._links.to_address(asked.transaction, key, text, self._clock.now())
@@ -86,7 +92,7 @@ class _Desk:
         return await self._linked(asked, key)
 
     async def _linked(
-        self, asked: Asked[Nothing, Lead] | Asked[Nothing, Address], key: ConversationKey
+        self, asked: Asked[Nothing, Lead] | Asked[Nothing, OtherAddress], key: ConversationKey
     ) -> object:
         asked.after(self._merge)
         return await self._told.one(asked.transaction, *key)
@@ -116,7 +122,7 @@ def link_endpoints(
             scope=Scope.MANAGE,
             summary="Say that an address is the customer's too; two customers may become one.",
             handler=desk.address,
-            body=Address,
+            body=OtherAddress,
             answer=Conversation,
             status=202,
             problems=("conflict",),

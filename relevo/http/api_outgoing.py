@@ -6,7 +6,7 @@ from functools import partial
 from http import HTTPMethod
 from typing import Annotated, Protocol
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from relevo.clock import Clock
 from relevo.http.api_endpoints import Asked, Endpoint
@@ -27,7 +27,7 @@ from relevo.http.api_shapes import (
 )
 from relevo.keys import Scope
 from relevo.messages import Author, ConversationKey
-from relevo.outgoing import WAITING_MAX, Draft, Outgoing, Refusal
+from relevo.outgoing import WAITING_MAX, Draft, Outgoing, Refusal, Status
 from relevo.prompt import OPERATOR_CHARACTERS_MAX, REPLY_PART_CHARACTERS_MAX
 
 AHEAD_MAX = timedelta(days=366)
@@ -56,8 +56,12 @@ Name = Annotated[
 ]
 
 
-class Message(Taken):
+class NewMessage(Taken):
     """What is to be said."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"text": "Su mesa está lista.", "agent": "Ana"}]}
+    )
 
     text: Text
     """Some lines take less than this; the problem says how much."""
@@ -85,14 +89,15 @@ class Sent(Given):
 
     id: int
     conversation_id: int
-    author: str
+    author: Author
     name: str
+    """The person's, if an agent."""
     text: str
     due_at: datetime
     created_at: datetime
     message_id: int | None
     """Its message in the thread, once its time has come."""
-    status: str
+    status: Status
     reason: str
     sent_at: datetime | None
 
@@ -146,7 +151,7 @@ class _Desk:
         self._expect = expect
         self._characters_max = characters_max
 
-    async def say(self, asked: Asked[Nothing, Message]) -> object:
+    async def say(self, asked: Asked[Nothing, NewMessage]) -> object:
         """Have something said."""
         now, body = self._clock.now(), asked.body
         _refuse_other_times(body.due_at, now)
@@ -212,7 +217,7 @@ def outgoing_endpoints(
             scope=Scope.SEND,
             summary="Have something said in a conversation, now or at a time.",
             handler=desk.say,
-            body=Message,
+            body=NewMessage,
             answer=Sent,
             status=202,
             problems=("conflict",),

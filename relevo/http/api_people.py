@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from http import HTTPMethod
 from typing import Annotated, Any, Protocol
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from relevo.clock import Clock
 from relevo.http.api_conversations import Conversation
 from relevo.http.api_endpoints import Asked, Endpoint
 from relevo.http.api_ports import Transaction
 from relevo.http.api_problems import Problem, not_found
-from relevo.http.api_shapes import SEEN, Fits, Instant, Line, Nothing, Taken
+from relevo.http.api_shapes import Instant, Label, Nothing, Taken
 from relevo.keys import Scope
 from relevo.messages import ConversationKey
 
@@ -20,30 +20,24 @@ HOLD_MINUTES_MAX = 366 * 24 * 60
 TAGS_MAX = 50
 
 
-class Hold(Taken):
+class NewHold(Taken):
     """How long: so many minutes, until an instant, or what of both is longer.
 
     Neither: until somebody gives the chat back.
     """
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"minutes": 30}]})
+
     minutes: Annotated[int, Field(ge=1, le=HOLD_MINUTES_MAX, strict=True)] | None = None
     until: Instant | None = None
-
-
-Tag = Annotated[
-    Line,
-    Fits(
-        rf"{SEEN}([^\x00-\x1f\x7f]*{SEEN})?",
-        "should be one line, which neither begins nor ends with a space",
-    ),
-]
-"""What looks like a tag of the configuration has to be it."""
 
 
 class Tags(Taken):
     """All tags that a customer is to have; each lowers what the configuration says of it."""
 
-    tags: Annotated[list[Tag], Field(max_length=TAGS_MAX)]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tags": ["vip"]}]})
+
+    tags: Annotated[list[Label], Field(max_length=TAGS_MAX)]
 
 
 Deed = Callable[[Asked[Any, Any], ConversationKey], Awaitable[object]]
@@ -102,7 +96,7 @@ class _Desk:
         self._chats = chats
         self._clock = clock
 
-    async def hold(self, asked: Asked[Nothing, Hold], key: ConversationKey) -> object:
+    async def hold(self, asked: Asked[Nothing, NewHold], key: ConversationKey) -> object:
         until = _hold_ends_at(asked.body, self._clock.now()) or self._holding.UNTIL_RESUMED
         return await self._holding.put_hold(asked.transaction, key, until)
 
@@ -157,7 +151,7 @@ def people_endpoints(told: Told, holding: Holding, chats: Chats, clock: Clock) -
             "Have the AI stay silent: a human has the chat.",
             "hold",
             desk.hold,
-            body=Hold,
+            body=NewHold,
             problems=("conflict",),
         ),
         desk.endpoint(
@@ -174,7 +168,7 @@ def people_endpoints(told: Told, holding: Holding, chats: Chats, clock: Clock) -
     ]
 
 
-def _hold_ends_at(asked: Hold, now: datetime) -> datetime | None:
+def _hold_ends_at(asked: NewHold, now: datetime) -> datetime | None:
     most = now + timedelta(minutes=HOLD_MINUTES_MAX)
     if asked.until is not None and not now < asked.until <= most:
         detail = "`until` has passed, or is more than 366 days ahead; give another,"

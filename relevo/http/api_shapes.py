@@ -112,9 +112,18 @@ Line = Annotated[
     Field(min_length=1, max_length=200),
     Fits(r"[^\x00-\x1f\x7f]+", "should be one line, without control characters"),
 ]
-"""A text of one line: an address, a tag."""
+"""A text of one line."""
 SEEN = r"[^\x00-\x20\x7f-\xa0]"
 """A character that can be seen."""
+Label = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    Fits(
+        rf"{SEEN}([^\x00-\x1f\x7f]*{SEEN})?",
+        "should be one line, which neither begins nor ends with a space",
+    ),
+]
+"""A tag, a lead: what looks like one of somebody else's books has to be it."""
 CursorText = Annotated[
     str,
     Field(min_length=1, max_length=CURSOR_CHARACTERS_MAX),

@@ -20,6 +20,7 @@ from relevo.http.api_shapes import (
 )
 from relevo.http.api_turns import Turn
 from relevo.keys import Scope
+from relevo.messages import Author
 
 Place = tuple[datetime, int]
 
@@ -28,7 +29,9 @@ class ThreadPage(Taken):
     """Which part of a thread: its end, or what is before a cursor, or after one, or between two."""
 
     before: CursorText | None = None
+    """`older` of a page."""
     after: CursorText | None = None
+    """`newer` of a page."""
     limit: Limit = 50
 
 
@@ -54,7 +57,7 @@ class Message(Given):
     """Something that was said."""
 
     id: int
-    author: str
+    author: Author
     name: str
     """The colleague's or the customer's, as the provider gives it."""
     kind: str
@@ -89,7 +92,8 @@ class Message(Given):
 class Thread(Given):
     """A page of a thread, oldest first. `older` and `newer` are cursors for `before` and `after`.
 
-    `older` is null at the beginning. `newer` stays good: asked later it brings what came since.
+    `older` is null at the beginning, and where there is no message. `newer` stays good: asked later
+    it brings what was said since, but not what was said before and is found later.
     """
 
     messages: Sequence[Message]

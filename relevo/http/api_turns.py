@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from relevo.http.api_shapes import Given
+from relevo.messages import Author
 
 
 class TurnMessage(Given):
     """A message as a turn refers to it. `fate` is that of a customer's message."""
 
     id: int
-    author: str
+    author: Author
     name: str
     kind: str
     text: str

@@ -97,7 +97,7 @@ class Links:
         own = await self._own(connection, key)
         if own is None:
             return False
-        region = self._regions[key.business_id]
+        region = self._regions.get(key.business_id, "")
         found = await _named(connection, key.business_id, text, region)
         if len(found) == 1:
             wish = Wish(key.business_id, own, found[0].address, Reason.PERSON)
