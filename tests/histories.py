@@ -48,15 +48,17 @@ def arrivals(draw: st.DrawFn) -> tuple[Arrival, ...]:
         seen_min = 0 if draw(st.integers(0, 4)) == 0 or author is not Author.CUSTOMER else 1
         delays = draw(st.lists(st.sampled_from(DELAYS), min_size=seen_min, max_size=seen_max))
         one_id = draw(st.booleans())
-        # Who tells of changes gives a message one id, in the webhook and in the history.
-        changes = draw(st.lists(changing, max_size=3)) if one_id else []
+        timed = bool(delays) or draw(st.integers(0, 5)) > 0
+        # Who tells of changes gives a message one id, in the webhook and in the history, and a
+        # time in both.
+        changes = draw(st.lists(changing, max_size=3)) if one_id and timed else []
         found.append(
             Arrival(
                 author,
                 at_seconds,
                 tuple(delays),
                 in_history=draw(st.integers(0, 4)) > 0,
-                timed=bool(delays) or draw(st.integers(0, 5)) > 0,
+                timed=timed,
                 one_id=one_id,
                 changes=tuple(changes),
             )

@@ -33,7 +33,7 @@ class SecondThoughts:
 
     def slip(self, chat: Sequence[Said], *, revokes: bool) -> None:
         """Change the newest message between a step and its commit."""
-        said = [s for s in chat if s.one_id and s.event_at <= self.time.now]
+        said = [s for s in chat if s.one_id and s.timed and s.event_at <= self.time.now]
         for newest in said[-1:]:
             self._changed(newest, revokes=revokes)
 
