@@ -1,6 +1,7 @@
 """The offline assistant says what it was told."""
 
 from relevo.actors.ports import Assistant
+from relevo.ai_conversations import AiConversation
 from relevo.events import AnswerFailure, Finding
 from relevo.offline import MODEL, OfflineAssistant
 from relevo.outcomes import Answer, NoAnswer, Prompt
@@ -53,9 +54,11 @@ async def test_the_same_prompt_gives_the_same_answer() -> None:
 
 
 async def test_it_keeps_no_conversation() -> None:
-    ensured = await ASSISTANT.ensure()
+    none = NoAnswer(AnswerFailure.PERMANENT, "keeps_no_conversation")
 
-    assert ensured == NoAnswer(AnswerFailure.PERMANENT, "keeps_no_conversation")
+    assert await ASSISTANT.ensure() == none
+    assert await ASSISTANT.seed(AiConversation("conv_1"), Prompt(items=())) == none
+    assert await ASSISTANT.erase("conv_1") == none
 
 
 async def test_it_stores_nothing_that_could_be_found_again() -> None:
