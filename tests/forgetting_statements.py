@@ -7,8 +7,8 @@ from tests.store_rig import BUSINESS, NOON
 
 IDS = [5, 6, 7]
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
-OF_ONE = (*("lock", "addresses", "merges", "reached", "conversation", "extent", "is_silent"),)
-OF_MESSAGES = ("parts", "keys", "spoken")
+OF_ONE = (*("lock", "addresses", "once", "reached", "conversation", "extent", "is_silent"),)
+OF_MESSAGES = ("parts", "keys", "spoken", "merges")
 
 FORGETTING: dict[tuple[str, str], tuple[Any, ...]] = {
     **{("forgetting", name): (BUSINESS, 5) for name in OF_ONE},
@@ -20,6 +20,7 @@ FORGETTING: dict[tuple[str, str], tuple[Any, ...]] = {
     ("forgetting", "turns"): (BUSINESS, 5, False, NOON, NOON),
     ("forgetting", "ai_conversations"): (BUSINESS, 5, NOON),
     ("forgetting", "begin_anew"): (BUSINESS, 5, NOON),
+    ("forgetting", "begin_past_anew"): (BUSINESS, IDS, NOON),
     ("forgetting", "outlived"): (BUSINESS, NOON, 100),
 }
 EXPORTED = (
@@ -34,7 +35,7 @@ FORGETTING_READS_ALL = (
     *(
         ("forgetting", name)
         for name in (
-            *("named_in_quarantine", "named_in_answers", "named_in_staging", "silent"),
+            *("named_in_quarantine", "named_in_answers", "named_in_staging", "answers", "silent"),
             *("outlived_bodies", "outlived_merges", "outlived_staging", "staged"),
             *("to_erase", "erased", "count_to_erase", "uncount"),
         )

@@ -2,12 +2,23 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
+import orjson
 import pytest
 
-from relevo.messages import ConversationKey
+from relevo.messages import Author, ConversationKey, Edit
+from relevo.outgoing import Draft
 from relevo.store.embedded import DatabaseUrls
+from relevo.store.exporting import SECTIONS, export_of
+from relevo.store.forgetting import forget
+from relevo.store.merging import Reason
+from relevo.store.parting import Undoing
 from relevo.writes import Writes
+from tests.lives_on_rows import Life, failed, idle
+from tests.merging_rig import books, link, part, two
+from tests.outgoing_rig import asked
 from tests.store_rig import BUSINESS, NOON, Desk, desk, said
 
 pytestmark = pytest.mark.postgres
@@ -34,3 +45,68 @@ async def test_every_conversation_that_the_ai_ever_had_for_a_customer_is_known(s
     assert [tuple(row) for row in known] == [
         *(("conv_0", NOON), ("conv_1", NOON), ("conv_2", NOON))
     ]
+
+
+CARRIERS = (
+    "SELECT c.table_name FROM information_schema.columns AS c WHERE c.table_schema = 'public'"
+    " AND c.column_name = $1 ORDER BY 1"
+)
+LATER = Draft("Luego", Author.AGENT, "Ana", due_at=NOON + timedelta(days=30))
+
+
+def edit(target: str, text: str, seconds: float) -> Edit:
+    return Edit(target, Author.CUSTOMER, text, NOON + timedelta(seconds=seconds))
+
+
+async def carried(store: Desk, conversation_id: int) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of a conversation, by every table that has such rows."""
+    found = {}
+    for (table,) in await store.rows(CARRIERS, "conversation_id"):
+        rows = await store.rows(
+            f"SELECT (to_jsonb(t) - 'reversed' - 'conversation_id')::text FROM {table} AS t"
+            " WHERE conversation_id = $1 ORDER BY 1",
+            conversation_id,
+        )
+        found[table] = [orjson.loads(row[0]) for row in rows]
+    return found
+
+
+async def exported(store: Desk, life: Life) -> list[dict[str, Any]]:
+    async with export_of(store.pools, await life.key(), "SV") as export:
+        return [orjson.loads(row) for name in SECTIONS async for row in export.rows(name)]
+
+
+async def test_whatever_a_conversation_has_is_moved_parted_exported_and_erased(
+    store: Desk,
+) -> None:
+    """The catalogue says what there is, so a table that is new cannot be forgotten."""
+    ana, other = await two(store, 1, (idle, failed))
+    await store.deliver(edit("B1 1", "otra cosa", 3600))
+    await asked(store, await other.key(), LATER)
+    loser = (await other.key()).conversation_id
+    before = await carried(store, loser)
+    assert [table for table, rows in before.items() if not rows] == [], "have a row of it here"
+    survivor = (await ana.key()).conversation_id
+    own = await carried(store, survivor)
+
+    done = await link(store, ana.address, other.address)
+    assert not any((await carried(store, loser)).values())
+    both = await carried(store, survivor)
+    told = await exported(store, ana)
+    for table, rows in both.items():
+        assert sorted(map(str, rows)) == sorted(map(str, own[table] + before[table])), table
+        assert all(any(row.items() <= each.items() for each in told) for row in rows), table
+    assert (await part(store, done.merge_id)).undoing is Undoing.UNDONE
+    assert await carried(store, loser) == before
+    assert await carried(store, survivor) == own
+
+    await link(store, ana.address, other.address, Reason.PERSON)
+    await forget(store.pools, await ana.key(), "SV", store.clock)
+    for conversation_id in (survivor, loser):
+        assert not any((await carried(store, conversation_id)).values())
+    for table, column in (("message", "message_id"), ("turn", "turn_id")):
+        for (name,) in await store.rows(CARRIERS, column):
+            left = f"SELECT FROM {name} AS t WHERE {column} IS NOT NULL"
+            assert await store.rows(left) == [], f"{name}, of a {table} that is gone"
+    assert await store.rows("SELECT FROM conversation UNION ALL SELECT FROM merge") == []
+    assert (await books(store)).sound

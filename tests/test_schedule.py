@@ -8,13 +8,16 @@ from datetime import datetime, timedelta
 import pytest
 
 from relevo.errors import StoreUnavailableError
-from relevo.messages import Author, Source
+from relevo.messages import Author, Edit, Source
 from relevo.outgoing import Draft, Refusal
 from relevo.store.embedded import DatabaseUrls
+from relevo.store.forgetting import forget
 from relevo.store.outgoing import queue
 from relevo.store.schedule import BATCH_MAX, QUEUED_MAX, Schedule
 from tests.fakes.clock import settle, until
-from tests.outgoing_rig import SCHEDULED, asked, cancel, due, met, status
+from tests.lives_on_rows import idle
+from tests.merging_rig import link, part, two
+from tests.outgoing_rig import SCHEDULED, asked, cancel, due, found, met, status
 from tests.store_rig import BUSINESS, NOON, Desk, deadlocks, desk, within
 
 pytestmark = pytest.mark.postgres
@@ -218,3 +221,29 @@ class Unlucky(Keeping):
         if self.failures:
             raise self.failures.popleft()
         return await super().look()
+
+
+async def test_it_follows_its_customer_through_a_merge_and_back(store: Desk) -> None:
+    ana, other = await two(store, 1, (idle, idle))
+    early, late = [await asked(store, await other.key(), at(text, 90)) for text in ("uno", "dos")]
+    hers = await asked(store, await ana.key(), at("tres", 90))
+    await other.says()
+    await store.rows("UPDATE outgoing SET due_at = due_at + interval '1 day' WHERE id = $1", late)
+    merged = await link(store, ana.address, other.address)
+    edited = Edit("B1 1", Author.CUSTOMER, "otra cosa", NOON + timedelta(hours=1))
+    await store.deliver(edited, after_seconds=3600)  # an edit is where nobody is reached
+    store.clock.advance_to(NOON + timedelta(minutes=90))
+    assert await Keeping(store).look() == NOON + timedelta(days=1, minutes=90)
+    assert sorted(await due(store, await ana.key())) == ["tres", "uno"]
+
+    # They were said to where the one person wrote last; so that is where they stay.
+    await part(store, merged.merge_id)
+    assert await due(store, await other.key()) == ["uno", "tres"]
+    shown = {i: (await found(store, i)) for i in (early, late, hers)}
+    his = (await other.key()).conversation_id
+    assert {sent.conversation_id for sent in shown.values()} == {his}
+    assert [shown[i].status for i in (early, late, hers)] == ["queued", "scheduled", "queued"]
+    await other.lives_on()
+    assert {"uno", "tres"} <= set(other.sent)
+    await forget(store.pools, await other.key(), "SV", store.clock)
+    assert await store.rows("SELECT FROM outgoing") == []

@@ -8,12 +8,15 @@ from relevo.commands import opening
 from relevo.commands.opening import BAD, WELL, Commands
 
 if TYPE_CHECKING:
+    from relevo.messages import ConversationKey
     from relevo.settings import Business, Config
     from relevo.store.erasing import Erased
     from relevo.store.forgetting import Counts
     from relevo.store.pools import Pools
 
 DAYS_MAX = 36_500
+LOOKS_MAX = 5
+"""At whom an address leads to: who is merged or parted meanwhile is somebody else by then."""
 
 EPILOG = (
     "Nothing of it can be brought back. What a backup holds, and what the provider has, is not "
@@ -61,18 +64,23 @@ async def _one(
     from relevo.store.forgetting import Counts, extent, forget, forget_named, named_by
     from relevo.store.holding import known
 
-    found = [
-        (business, one.key)
-        for business in businesses
-        for one in await known(pools, business.id, options.address, business.region)
-    ]
+    async def those_known() -> "list[tuple[Business, ConversationKey]]":
+        return [
+            (business, one.key)
+            for business in businesses
+            for one in await known(pools, business.id, options.address, business.region)
+        ]
+
     counts = Counts()
     if not options.yes:
-        for _, key in found:
+        for _, key in await those_known():
             counts += await extent(pools, key)
         _refuse(f"forgetting this customer erases {_counted(counts)} for good")
-    for business, key in found:
-        counts += await forget(pools, key, business.region, SystemClock())
+    for _ in range(LOOKS_MAX):
+        if not (found := await those_known()):
+            break
+        for business, key in found:
+            counts += await forget(pools, key, business.region, SystemClock())
     for business in businesses:
         named = named_by([Address(PHONE, options.address)], business.region)
         counts += await forget_named(pools, business.id, named)

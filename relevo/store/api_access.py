@@ -13,9 +13,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from relevo.clock import sleep
 from relevo.errors import StoreUnavailableError
 from relevo.keys import Caller, Scope, id_of, is_key
+from relevo.store.failures import is_retryable
 from relevo.store.groups import GroupCommit
 from relevo.store.means import Means
 from relevo.store.pools import connected
@@ -75,10 +78,16 @@ class ApiAccess:
         """Open a transaction of one business; whoever raises in it has changed nothing.
 
         Raises:
-            StoreUnavailableError: if the database cannot be reached.
+            StoreUnavailableError: if the database cannot be reached, or somebody else was at work
+                on the same rows: nothing is done, the same may be asked again.
         """
-        async with self._means.pools.tenant(business_id) as connection:
-            yield connection
+        try:
+            async with self._means.pools.tenant(business_id) as connection:
+                yield connection
+        except asyncpg.PostgresError as error:
+            if is_retryable(error):
+                raise StoreUnavailableError("the rows are locked by another") from error
+            raise
 
     async def claim(
         self, transaction: "Connection", business_id: str, key: str, request: bytes
@@ -89,10 +98,11 @@ class ApiAccess:
         """
         sql, now = statements("idempotency"), self._means.clock.now()
         await transaction.execute(sql["forget_old"], business_id, key, now - REMEMBERED)
-        if await transaction.fetchval(sql["claim"], business_id, key, request, now) is not None:
-            return None
-        row = await transaction.fetchrow(sql["answered"], business_id, key)
-        assert row is not None, "only the chore deletes, and what it deletes is old"
+        row = None
+        while row is None:  # again, if its customer is forgotten at this moment
+            if await transaction.fetchval(sql["claim"], business_id, key, request, now) is not None:
+                return None
+            row = await transaction.fetchrow(sql["answered"], business_id, key)
         return row["request"], row["status"], row["body"]
 
     async def keep(

@@ -19,6 +19,7 @@ from relevo import identity
 from relevo.clock import Clock, sleep
 from relevo.messages import Address, ConversationKey
 from relevo.states import PROOF_OVERLAP
+from relevo.store.isolating import insisted
 from relevo.store.sql import statements
 
 if TYPE_CHECKING:
@@ -63,12 +64,19 @@ async def forget(pools: "Pools", key: ConversationKey, region: str, clock: Clock
     """
     await _wait(pools, key, clock)
     async with pools.tenant(key.business_id) as connection:
-        rows = await connection.fetch(statements("forgetting")["addresses"], *key)
-    named = named_by([Address(row["kind"], row["value"]) for row in rows], region)
+        named = await _named(connection, key, region)
     counts = await forget_named(pools, key.business_id, named)
-    async with pools.tenant(key.business_id) as connection:
-        counts += await erase_all(connection, key, clock.now())
-    return counts
+
+    async def erase() -> tuple[Counts, Named]:
+        async with pools.tenant(key.business_id) as connection:
+            await connection.fetch(statements("forgetting")["lock"], *key)
+            found = await _named(connection, key, region)
+            return await erase_all(connection, key, clock.now()), found
+
+    erased, found = await insisted(erase)
+    if not found.values <= named.values:  # one with another since, or reached under one more
+        counts += await forget_named(pools, key.business_id, found)
+    return counts + erased
 
 
 async def extent(pools: "Pools", key: ConversationKey) -> Counts:
@@ -92,11 +100,15 @@ async def forget_named(pools: "Pools", business_id: str, named: Named) -> Counts
         assert row is not None
         counts["deliveries"] += row["gone"]
         last_id = row["last_id"]
-    async with pools.tenant(business_id) as connection:
-        await connection.execute(sql["named_in_answers"], business_id, named.needles)
-        await connection.execute(
-            sql["named_in_staging"], business_id, list(named.digits), list(named.values)
-        )
+
+    async def forget_rows() -> None:
+        async with pools.tenant(business_id) as connection:
+            await connection.execute(sql["named_in_answers"], business_id, named.needles)
+            await connection.execute(
+                sql["named_in_staging"], business_id, list(named.digits), list(named.values)
+            )
+
+    await insisted(forget_rows)
     return counts
 
 
@@ -105,11 +117,12 @@ async def erase_all(connection: "Connection", key: ConversationKey, now: datetim
     sql = statements("forgetting")
     if await connection.fetchrow(sql["lock"], *key) is None:
         return Counts()
+    once = [row["id"] for row in await connection.fetch(sql["once"], *key)]
+    await connection.execute(sql["answers"], key.business_id, once, key.conversation_id)
     counts = await erase_said(connection, key, None, now)
     await connection.execute(sql["ai_conversations"], *key, now)
-    about = [f'"conversation_id":{key.conversation_id}{end}'.encode() for end in ",}"]
-    await connection.execute(sql["named_in_answers"], key.business_id, about)
-    for name in ("merges", "reached", "conversation"):
+    await connection.execute(sql["merges"], key.business_id, once)
+    for name in ("reached", "conversation"):
         await connection.execute(sql[name], *key)
     counts["conversations"] += 1
     return counts
@@ -140,16 +153,28 @@ async def trim(pools: "Pools", key: ConversationKey, before: datetime, now: date
     A customer with a turn under way is left for later. The AI begins anew with what is left, for
     its conversation cannot be told apart by age; and no history is asked for what was erased.
     """
-    sql = statements("forgetting")
-    async with pools.tenant(key.business_id) as connection:
-        row = await connection.fetchrow(sql["lock"], *key)
-        if row is None or row["busy"]:
-            return Counts()
-        counts = await erase_said(connection, key, before, now)
-        if await connection.fetchval(sql["is_silent"], *key):
-            return counts + await erase_all(connection, key, now)
-        await connection.execute(sql["ai_conversations"], *key, now)
-        await connection.execute(sql["begin_anew"], *key, before + PROOF_OVERLAP)
+
+    async def erase() -> Counts:
+        async with pools.tenant(key.business_id) as connection:
+            return await _trimmed(connection, key, before, now)
+
+    return await insisted(erase)
+
+
+async def _trimmed(
+    connection: "Connection", key: ConversationKey, before: datetime, now: datetime
+) -> Counts:
+    sql, known_to = statements("forgetting"), before + PROOF_OVERLAP
+    row = await connection.fetchrow(sql["lock"], *key)
+    if row is None or row["busy"]:
+        return Counts()
+    counts = await erase_said(connection, key, before, now)
+    if await connection.fetchval(sql["is_silent"], *key):
+        return counts + await erase_all(connection, key, now)
+    await connection.execute(sql["ai_conversations"], *key, now)
+    await connection.execute(sql["begin_anew"], *key, known_to)
+    once = [row["id"] for row in await connection.fetch(sql["once"], *key)]
+    await connection.execute(sql["begin_past_anew"], key.business_id, once, known_to)
     return counts
 
 
@@ -164,6 +189,11 @@ def named_by(addresses: Iterable[Address], region: str) -> Named:
         elif "@" in address.value:
             values.add(address.value.partition("@")[0])
     return Named(frozenset(digits), frozenset(values))
+
+
+async def _named(connection: "Connection", key: ConversationKey, region: str) -> Named:
+    rows = await connection.fetch(statements("forgetting")["addresses"], *key)
+    return named_by([Address(row["kind"], row["value"]) for row in rows], region)
 
 
 async def _wait(pools: "Pools", key: ConversationKey, clock: Clock) -> None:

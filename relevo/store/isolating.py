@@ -34,7 +34,25 @@ async def isolated(
                 return [error]
             break
     else:
-        locked = StoreUnavailableError("the rows are locked again and again")
-        return [locked] * len(items)
+        return [_locked()] * len(items)
     middle = len(items) // 2
     return [*await isolated(write, items[:middle]), *await isolated(write, items[middle:])]
+
+
+async def insisted(deed: Callable[[], Awaitable[R]]) -> R:
+    """Do something in a transaction of its own, and again after a deadlock.
+
+    Raises:
+        StoreUnavailableError: if the database is away, or the rows are locked again and again.
+    """
+    for _ in range(TRIES_MAX):
+        try:
+            return await deed()
+        except Exception as error:
+            if not is_retryable(error):
+                raise
+    raise _locked()
+
+
+def _locked() -> StoreUnavailableError:
+    return StoreUnavailableError("the rows are locked again and again")

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey
 from relevo.store.following import lock
 from relevo.store.holding import ask
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 ID_MAX = 2**63 - 1
 IDS_MAX = 100_000
 """Letters dealt with by one call that names none."""
+
+LOOKS_MAX = 4
+"""At a letter whose conversation is merged or parted at this moment."""
 
 
 class Refusal(StrEnum):
@@ -139,15 +143,21 @@ async def drop(
 
 async def _open(connection: "Connection", business_id: str, turn_id: int) -> Letter | Refusal:
     """Return a letter that may be closed, its conversation locked, or why it may not."""
-    found = await _letter(connection, business_id, turn_id)
-    if found is None:
-        return Refusal.UNKNOWN
-    await lock(connection, ConversationKey(business_id, found.conversation_id))
-    found = await _letter(connection, business_id, turn_id)  # as it stands now, and where
-    assert found is not None, "letters are never deleted"
-    if found.closed_at is not None:
-        return Refusal.CLOSED
-    return Refusal.UNDER_WAY if found.under_way else found
+    for _ in range(LOOKS_MAX):
+        found = await _letter(connection, business_id, turn_id)
+        if found is None:
+            return Refusal.UNKNOWN
+        look = connection.transaction()  # what is locked in vain is let go with it
+        await look.start()
+        here = await lock(connection, ConversationKey(business_id, found.conversation_id))
+        now_is = await _letter(connection, business_id, turn_id)  # as it stands now, and where
+        if here and now_is is not None and now_is.conversation_id == here.conversation_id:
+            await look.commit()
+            if now_is.closed_at is not None:
+                return Refusal.CLOSED
+            return Refusal.UNDER_WAY if now_is.under_way else now_is
+        await look.rollback()
+    raise StoreUnavailableError("this conversation is merged again and again")
 
 
 async def _letter(connection: "Connection", business_id: str, turn_id: int) -> Letter | None:

@@ -117,16 +117,32 @@ INSERT INTO accepted (business_id, writer, messages)
 SELECT $1::text, 0, -$2::bigint WHERE $2::bigint > 0
 ON CONFLICT (business_id, writer) DO UPDATE SET messages = accepted.messages + EXCLUDED.messages;
 
--- name: merges
--- Of this conversation, and of those that were merged into it.
+-- name: once
+-- This conversation, and those that were merged into it.
 WITH RECURSIVE once (id) AS (
     SELECT $2::bigint
     UNION
     SELECT m.loser_id FROM merge AS m JOIN once ON m.survivor_id = once.id
     WHERE m.business_id = $1::text AND m.undone_at IS NULL
 )
-DELETE FROM merge AS m USING once
-WHERE m.business_id = $1::text AND once.id IN (m.survivor_id, m.loser_id);
+SELECT id FROM once;
+
+-- name: answers
+-- What requests of the API were answered about these conversations, and about what is sent in one: an
+-- answer names the conversation that it was in then, which may be another one's since.
+DELETE FROM idempotency AS i
+WHERE i.business_id = $1::text
+    AND (EXISTS (SELECT FROM unnest($2::bigint[]) AS t (id), unnest(ARRAY[',', '}']) AS e (mark)
+            WHERE position(convert_to('"conversation_id":' || t.id || e.mark, 'UTF8') IN i.body) > 0)
+        OR substring(encode(i.body, 'escape') FROM '^\{"id":([0-9]{1,18}),"conversation_id":')::bigint
+            IN (SELECT o.id FROM outgoing AS o
+                WHERE o.business_id = $1::text AND o.conversation_id = $3::bigint));
+
+-- name: merges
+-- Of these conversations, also those that were undone.
+DELETE FROM merge AS m
+WHERE m.business_id = $1::text
+    AND (m.survivor_id = ANY ($2::bigint[]) OR m.loser_id = ANY ($2::bigint[]));
 
 -- name: reached
 -- With the wishes that name them.
@@ -202,6 +218,15 @@ SET version = c.version + 1, openai_conversation_id = NULL,
     owed_since = CASE WHEN c.owed_since < $3::timestamptz THEN $3::timestamptz
         ELSE c.owed_since END
 WHERE c.business_id = $1::text AND c.id = $2::bigint;
+
+-- name: begin_past_anew
+-- So do those that were merged into it, should they be parted again.
+UPDATE merge AS m
+SET survivor = m.survivor || jsonb_build_object('known_to',
+        greatest((m.survivor ->> 'known_to')::timestamptz, $3::timestamptz)),
+    loser = m.loser || jsonb_build_object('known_to',
+        greatest((m.loser ->> 'known_to')::timestamptz, $3::timestamptz))
+WHERE m.business_id = $1::text AND m.survivor_id = ANY ($2::bigint[]) AND m.undone_at IS NULL;
 
 -- name: outlived_bodies
 DELETE FROM quarantine AS q

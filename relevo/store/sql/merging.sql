@@ -195,7 +195,7 @@ SELECT n.* FROM jsonb_populate_record(NULL::conversation, $1::jsonb) AS n;
 -- name: part
 -- What is the loser's becomes his again. $4: his messages as they were; $5 and $6: those of turns
 -- since, which stay or go with their turn; $7 and $8: how he was reached, for what came since. An
--- edit goes with what it edits.
+-- edit goes with what it edits, and a send that has become a message with that.
 WITH said AS (
     SELECT m.id FROM message AS m
     WHERE m.business_id = $1::text AND m.conversation_id = $2::bigint AND m.edits IS NULL
@@ -228,7 +228,8 @@ WITH said AS (
 ), moved_outgoing AS (
     UPDATE outgoing SET conversation_id = $3::bigint
     WHERE business_id = $1::text AND conversation_id = $2::bigint
-        AND (id = ANY ($12::bigint[]) OR message_id IN (SELECT id FROM his))
+        AND CASE WHEN message_id IS NULL THEN id = ANY ($12::bigint[])
+            ELSE message_id IN (SELECT id FROM his) END
 )
 UPDATE address AS a SET conversation_id = $3::bigint
 FROM jsonb_array_elements($13::jsonb) AS t (his)

@@ -80,19 +80,22 @@ LIMIT $3::int
 FOR NO KEY UPDATE OF c SKIP LOCKED;
 
 -- name: take
--- Those of these that still wait for their time, with where their customer wrote last.
+-- Those of these that still wait for their time, with where their customer wrote last; an edit has no
+-- place of its own. One that has gone to another conversation meanwhile is taken if that can be locked.
 SELECT o.id, o.conversation_id, o.author, o.author_name, o.body, o.due_at, o.created_at,
     r.channel_id, r.address_kind, r.address_value
 FROM outgoing AS o
+    JOIN conversation AS c ON c.business_id = o.business_id AND c.id = o.conversation_id
     LEFT JOIN LATERAL (
         SELECT m.channel_id, m.address_kind, m.address_value FROM message AS m
         WHERE m.business_id = o.business_id AND m.conversation_id = o.conversation_id
-            AND m.author = 'customer'
+            AND m.author = 'customer' AND m.kind <> 'edit'
         ORDER BY m.event_at DESC, m.id DESC
         LIMIT 1
     ) AS r ON true
 WHERE o.business_id = $1::text AND o.id = ANY ($2::bigint[]) AND o.state = 'scheduled'
 ORDER BY o.due_at, o.id
+FOR NO KEY UPDATE OF c SKIP LOCKED
 FOR UPDATE OF o;
 
 -- name: queued
