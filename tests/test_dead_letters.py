@@ -1,18 +1,22 @@
 """Turns that were given up are looked at, asked for again, or dropped, each once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 
 from relevo.messages import ConversationKey, Fate, Untold
 from relevo.store import letters
 from relevo.store.embedded import DatabaseUrls
+from relevo.store.forgetting import erase_all
 from relevo.store.holding import UNTIL_RESUMED, hold
 from relevo.store.letters import Dealt, Letter, Refusal
+from relevo.store.sql import statements
 from relevo.turns import Outcome, Purpose, Stage
 from relevo.writes import DeadLetter, Rows, Writes
 from tests.commands import BAD, CANNOT, WELL, configured
@@ -269,6 +273,34 @@ class TestCommands:
             assert "ID: should be a whole number from 1 to" in ended.errors
         ended = await relevo("dead-letters", "retry", "1", "--business", "inn")
         assert "--business: inn is not configured; known: hotel" in ended.line
+
+
+async def test_a_letter_is_dealt_with_where_it_is_once_its_conversation_is_free(
+    store: Desk,
+) -> None:
+    moved, lost = [await given_up(store, number) for number in (1, 2)]
+    await store.deliver(said("Otra", addresses=phone(3)))
+    hers, his, home = dict.fromkeys(store.woken)
+    owner = await asyncpg.connect(store.urls.owner_url)
+    try:
+        async with owner.transaction(), store.pools.tenant(BUSINESS) as forgetting:
+            await owner.execute("SELECT FROM conversation WHERE id = $1 FOR UPDATE", hers[1])
+            await forgetting.execute(statements("forgetting")["lock"], *his)
+            late = asyncio.gather(
+                within(store.pools, letters.retry, BUSINESS, moved, LATER),
+                within(store.pools, letters.drop, BUSINESS, lost, LATER),
+            )
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            while await store.value(waiting) < len((moved, lost)):
+                assert not late.done()
+            for table in ("address", "message", "untold", "turn", "dead_letter"):
+                move = f"UPDATE {table} SET conversation_id = $1 WHERE conversation_id = $2"
+                await owner.execute(move, home[1], hers[1])
+            await owner.execute("DELETE FROM conversation WHERE id = $1", hers[1])
+            await erase_all(forgetting, his, LATER)
+        assert [*await late] == [Dealt(home.conversation_id, 2), Refusal.UNKNOWN]
+    finally:
+        await owner.close()
 
 
 async def given_up(store: Desk, number: int = 1, *, purpose: Purpose = Purpose.REPLY) -> int:

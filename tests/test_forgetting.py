@@ -1,14 +1,19 @@
 """What has to be known to erase a customer, and that nothing of him is left."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+import asyncpg
 import orjson
 import pytest
 
-from relevo.messages import Author, ConversationKey, Edit
+from relevo.messages import Author, ConversationKey, Edit, Unusable
 from relevo.outgoing import Draft
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.exporting import SECTIONS, export_of
@@ -16,12 +21,17 @@ from relevo.store.forgetting import forget
 from relevo.store.merging import Reason
 from relevo.store.parting import Undoing
 from relevo.writes import Writes
+from tests.commands import WELL, configured
+from tests.crm_rows import put_aside, row
 from tests.lives_on_rows import Life, failed, idle
 from tests.merging_rig import books, link, part, two
 from tests.outgoing_rig import asked
-from tests.store_rig import BUSINESS, NOON, Desk, desk, said
+from tests.store_rig import BUSINESS, NOON, Desk, bsuid, desk, phone, said
+from tests.traces import traces
 
 pytestmark = pytest.mark.postgres
+
+R = TypeVar("R")
 
 
 @pytest.fixture
@@ -109,4 +119,47 @@ async def test_whatever_a_conversation_has_is_moved_parted_exported_and_erased(
             left = f"SELECT FROM {name} AS t WHERE {column} IS NOT NULL"
             assert await store.rows(left) == [], f"{name}, of a {table} that is gone"
     assert await store.rows("SELECT FROM conversation UNION ALL SELECT FROM merge") == []
+    assert (await books(store)).sound
+
+
+@asynccontextmanager
+async def half_way(store: Desk, forgetting: Awaitable[R]) -> AsyncIterator[Future[tuple[R]]]:
+    """Have what is kept raw been looked through, and nothing be erased, while this lasts."""
+    owner = await asyncpg.connect(store.urls.owner_url)
+    try:
+        async with owner.transaction():
+            await owner.execute("SELECT FROM legacy_message FOR UPDATE")
+            running = asyncio.gather(forgetting)
+            while not await store.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert not running.done()
+            yield running
+    finally:
+        await owner.close()
+
+
+async def test_who_is_merged_while_he_is_being_forgotten_is_forgotten(
+    store: Desk, tmp_path: Path
+) -> None:
+    """One after the other: the one whose conversation is gone by then, and the one who has it."""
+    ids = [bsuid(f"US.77700{n}") for n in range(2)]
+    for n, (address, other_one) in enumerate(zip(ids, ("50370000000", "US.777001"), strict=True)):
+        raw = f'{{"from": "{other_one}"'.encode()
+        await store.deliver(said(f"Hola {n}", addresses=(address,)), Unusable("odd"), body=raw)
+        await store.deliver(said(f"Soy yo {n}", addresses=phone(n)))
+    await put_aside(store.pools, [row("antes", lead_id="US.777000")])
+    command = configured(store.urls, tmp_path)("forget", "US.777000", "--yes", "--json")
+    async with half_way(store, command) as ended:
+        await link(store, ids[0], phone(0)[0], Reason.PERSON)
+    [told] = await ended
+    assert (told.code, orjson.loads(told.out)["conversations"]) == (WELL, 1)
+    assert not await traces(store.urls, "US.777000", "70000000", "antes")
+
+    await put_aside(store.pools, [row("antes", to_number="70000001")])
+    other = Life(store, phone(1)[0], "B")
+    async with half_way(store, forget(store.pools, await other.key(), "SV", store.clock)) as done:
+        await link(store, ids[1], other.address, Reason.PERSON)
+    [counts] = await done
+    assert counts["messages"] == len(("Hola", "Soy yo"))
+    gone = ("US.777001", "70000001", "Hola", "Soy yo", "antes")
+    assert await traces(store.urls, *gone) == set()
     assert (await books(store)).sound

@@ -4,9 +4,10 @@ import itertools
 from collections.abc import Sequence
 
 import asyncpg
+import pytest
 
 from relevo.errors import StoreUnavailableError
-from relevo.store.isolating import TRIES_MAX, isolated
+from relevo.store.isolating import TRIES_MAX, insisted, isolated
 
 MANY = tuple(range(100))
 
@@ -80,3 +81,16 @@ async def test_a_database_that_is_away_is_not_asked_for_each() -> None:
     results = await isolated(table.write, MANY)
     assert [type(result) for result in results] == [StoreUnavailableError] * 100
     assert table.tries == 1
+
+
+async def test_one_deed_is_done_again_after_a_deadlock_but_not_for_ever() -> None:
+    locked = asyncpg.DeadlockDetectedError("deadlock")
+    table = Table(locked)
+    assert await insisted(lambda: table.write((1, 2))) == [2, 4]
+    table.next_failures = [locked] * TRIES_MAX
+    with pytest.raises(StoreUnavailableError, match="again and again"):
+        await insisted(lambda: table.write((3,)))
+    table.next_failures = [KeyError("region")]
+    with pytest.raises(KeyError):
+        await insisted(lambda: table.write((3,)))
+    assert table.written == [1, 2]

@@ -105,7 +105,9 @@ class Links:
         return len(found)
 
     async def _own(self, connection: "Connection", key: ConversationKey) -> Reached | None:
+        """Return an address of a conversation, which is locked: nobody forgets it meanwhile."""
         sql, ids = statements("merging"), [key.conversation_id]
+        await connection.fetch(statements("outbound")["lock"], *key)
         rows = await connection.fetch(sql["addresses"], key.business_id, ids)
         addresses = _lasting_first([(row["kind"], row["scope"], row["value"]) for row in rows])
         return next(iter(addresses), None)
