@@ -164,11 +164,12 @@ class _Desk:
         sent = await self._sends.ask(asked.transaction, key, draft, now)
         if isinstance(sent, Refusal):
             raise _why_not(sent, "conversation")
-        if body.due_at is None:
-            asked.wake(key.conversation_id)
-        else:
+        stands = await self._sends.find(asked.transaction, asked.business_id, sent)
+        if body.due_at is not None:
             asked.after(partial(self._expect, body.due_at))
-        return await self._sends.find(asked.transaction, asked.business_id, sent)
+        elif stands is not None:
+            asked.wake(stands.conversation_id)  # which may be another one's by now
+        return stands
 
     async def cancel(self, asked: Asked[Nothing, Nothing]) -> object:
         """Have it never be said."""
