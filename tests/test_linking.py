@@ -14,8 +14,9 @@ from relevo.store import holding, linking
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.linking import Named
 from relevo.store.merging import Fulfilled, Reason, Wish
+from relevo.store.parting import Undoing
 from tests.fakes.clock import until
-from tests.merging_rig import books, link, reach, writer
+from tests.merging_rig import books, link, part, reach, writer
 from tests.outgoing_rig import ask
 from tests.store_rig import BUSINESS, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
 
@@ -276,3 +277,31 @@ async def test_whoever_knows_a_conversation_by_its_id_finds_it_after_a_merge(sto
     gone = ConversationKey(BUSINESS, 999)
     await holding.hold(store.pools, gone, NOON)
     assert await ask(store, gone, Draft("Recuerde", Author.AGENT), NOON) is Refusal.UNKNOWN
+
+
+async def test_what_another_process_has_merged_or_parted_is_looked_at_once(store: Desk) -> None:
+    """Its rows have moved to conversations that nobody else here is told of."""
+    await store.deliver(said("Hola", addresses=(ANA,)), said("Otra", addresses=(ID,)))
+    done = await link(store, ANA, ID, Reason.PERSON)
+    store.woken.clear()
+    for _ in range(2):
+        await store.merger.follow()
+    both = sorted(ConversationKey(BUSINESS, n) for n in done.touched)
+    assert sorted(store.woken) == both
+    store.clock.advance_to(NOON + timedelta(seconds=30))
+    assert (await part(store, done.merge_id)).undoing is Undoing.UNDONE
+    await store.merger.follow()
+    assert sorted(store.woken) == sorted(both * 2)
+    store.clock.advance_to(NOON + timedelta(seconds=120))
+    await store.merger.follow()
+    assert len(store.woken) == 4
+
+
+async def test_the_merger_looks_now_and_then(store: Desk) -> None:
+    await store.deliver(said("Hola", addresses=(ANA,)), said("Otra", addresses=(ID,)))
+    await store.deliver(said("Busco mesa", addresses=(ANA, ID)))
+    store.tasks.spawn(store.merger.merge_for_ever(2), "merge")
+    await until(lambda: store.clock.next_alarm_at is not None)
+    store.clock.advance_to(NOON + timedelta(seconds=2))
+    await until(lambda: store.resolved["merged"] == 1)
+    assert len(await store.people()) == 1

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from relevo.clock import sleep
 from relevo.errors import StoreUnavailableError
 from relevo.messages import ConversationKey
 from relevo.store.means import Means
 from relevo.store.merging import Done, Fulfilled, Reason, Wish, Writer, carry_out
 from relevo.store.pools import connected
+from relevo.store.settling import settle_for_ever
 from relevo.store.sql import statements
 
 if TYPE_CHECKING:
@@ -69,17 +69,11 @@ class Merger:
 
     async def merge_for_ever(self, every_seconds: float) -> None:
         """Look now and then, as long as the process lives."""
-        while True:
-            await sleep(self._means.clock, every_seconds)
-            try:
-                await self.settle()
-                await self.follow()
-            except StoreUnavailableError:
-                continue
-            except Exception:
-                # A bug, and reported as one; other links must not wait for a restart.
-                self._means.tasks.spawn(self.merge_for_ever(every_seconds), "merge")
-                raise
+        await settle_for_ever(self._means, self._round, every_seconds, "merge")
+
+    async def _round(self) -> None:
+        await self.settle()
+        await self.follow()
 
     async def settle(self) -> None:
         """Carry out every link there is, the oldest first; one that cannot be stops no other.
