@@ -15,7 +15,7 @@ from relevo.store.embedded import DatabaseUrls
 from relevo.store.linking import Named
 from relevo.store.merging import Fulfilled, Reason, Wish
 from relevo.store.parting import Undoing
-from tests.fakes.clock import until
+from tests.fakes.clock import settle, until
 from tests.merging_rig import books, link, part, reach, writer
 from tests.outgoing_rig import ask
 from tests.store_rig import BUSINESS, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
@@ -26,7 +26,7 @@ ANA = Address("phone", PHONE)
 NEW = Address("phone", "+50370000002")
 LID, ID = Address("lid", "88001122334455"), bsuid("US.1")
 WAITED_FOR = """
-SELECT count(*) > 0 FROM pg_locks
+SELECT count(DISTINCT pid) FROM pg_locks
 WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())
 """
 KEYS = "SELECT canonical_key FROM conversation ORDER BY 1"
@@ -169,7 +169,8 @@ async def test_what_was_read_before_a_merge_and_is_written_after_it_resolves_aga
     store: Desk,
 ) -> None:
     """A webhook waits for the merge, finds the conversation gone, and stores it where it is."""
-    await store.deliver(said("Hola", addresses=(ANA,)), said("Otra", addresses=(ID,)))
+    await store.deliver(said("Hola", addresses=(ANA,)))
+    await store.deliver(said("Otra", addresses=(ID,)))  # the younger one, who loses
     await store.know_from_history(1000, "wamid.9", told=False)
     await store.rows(
         "UPDATE message SET conversation_id = (SELECT max(id) FROM conversation) WHERE id = 1000"
@@ -182,21 +183,20 @@ async def test_what_was_read_before_a_merge_and_is_written_after_it_resolves_aga
     try:
         async with owner.transaction():
             await owner.execute("SELECT FROM conversation ORDER BY id FOR UPDATE")
-            late = asyncio.gather(
-                store.deliver(said("Tarde", addresses=(ID,))),
-                store.deliver(said("Revive", "wamid.9", addresses=(ID,))),
-                store.deliver(said("Agente", addresses=(ID,))),
-            )
-            while not await store.value(WAITED_FOR):
-                assert not late.done()
+            late = []
+            for message in (said("Tarde", addresses=(ID,)), said("R", "wamid.9", addresses=(ID,))):
+                late.append(asyncio.gather(store.deliver(message)))
+                await settle()  # each in a batch of its own: halving one is a retry too
+            while await store.value(WAITED_FOR) < len(late):
+                assert not any(each.done() for each in late)
             await merged_by_hand(owner)
-        receipts = await late
+        receipts = [(await each)[0] for each in late]
     finally:
         await owner.close()
-    assert [len(receipt.stored) for receipt in receipts] == [1, 1, 1]
-    assert [receipt.quarantined for receipt in receipts] == [[], [], []]
+    assert [len(receipt.stored) for receipt in receipts] == [1, 1]
+    assert [receipt.quarantined for receipt in receipts] == [[], []]
     [said_there] = await store.people()
-    assert said_there == {"Hola", "Otra", "Tarde", "Agente"}  # "Hola" is what the history brought
+    assert said_there == {"Hola", "Otra", "Tarde"}  # "Hola" is also what the history brought
     assert await store.value("SELECT state FROM untold WHERE message_id = 1000") == "unread"
     assert (await books(store)).sound
 

@@ -59,12 +59,14 @@ async def store(database: DatabaseUrls) -> AsyncIterator[Desk]:
 
 async def test_a_merge_may_come_at_any_phase_of_both(store: Desk) -> None:
     """Nothing that waits is lost, no fate changes, what is being sent is sent once."""
-    lives = []
+    lives, ended = [], 0
     for number, phases in enumerate(PAIRS, start=1):
         survivor, loser = await two(store, number, phases)
-        await merge_two(store, survivor, loser)
+        ended += len((await merge_two(store, survivor, loser)).ended)
         lives.append(survivor)
     await all_is_well(store, lives, people=len(PAIRS))
+    # Their messages have opened turns of the same names; those that ended are told of still.
+    assert await store.value("SELECT count(*) FROM turn WHERE outcome = 'merged'") == ended > 0
 
 
 async def test_an_undone_merge_leaves_both_as_they_were(store: Desk) -> None:
