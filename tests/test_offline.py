@@ -1,12 +1,11 @@
 """The offline assistant says what it was told."""
 
-from relevo.actors.ports import Assistant
 from relevo.ai_conversations import AiConversation
 from relevo.events import AnswerFailure, Finding
 from relevo.offline import MODEL, OfflineAssistant
 from relevo.outcomes import Answer, NoAnswer, Prompt
 
-ASSISTANT: Assistant = OfflineAssistant()
+ASSISTANT = OfflineAssistant()
 
 
 async def test_it_says_how_many_messages_it_got_the_verdict_and_what_was_missed() -> None:
