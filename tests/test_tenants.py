@@ -184,11 +184,11 @@ async def test_ingest_and_sweep_cannot_read_what_was_said(two: DatabaseUrls) -> 
         *("business_id", "id", "canonical_key", "version", "new_contact")
     }
     assert ingest["outbox"] == {"business_id", "message_id", "state"}
-    assert ingest["merge"] == {"business_id", "survivor_id", "loser_id", "undone_at"}
+    assert ingest["link"] == {"business_id"}
     assert ingest["turn"] == {
         *("business_id", "conversation_id", "stage", "wait_until", "message_ids", "missed_ids")
     }
-    never = {"dead_letter", "quarantine", "outgoing", "api_key", "legacy_message"}
+    never = {"dead_letter", "quarantine", "outgoing", "merge", "api_key", "legacy_message"}
     assert ingest.keys().isdisjoint(never)
     for role in ("relevo_ingest", "relevo_sweep"):
         async with Tenant(two, role, MINE) as tenant:

@@ -204,13 +204,14 @@ GRANT INSERT, DELETE ON conversation TO relevo_app;
 GRANT INSERT, UPDATE, DELETE ON address TO relevo_app;
 GRANT DELETE ON turn, outbox, dead_letter, quarantine, early_status TO relevo_app;
 GRANT INSERT, UPDATE (messages) ON accepted TO relevo_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON link, merge, ai_conversation, api_key, outgoing, idempotency,
-    early_change, legacy_message TO relevo_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON link, merge, ai_conversation, outgoing, idempotency,
+    legacy_message TO relevo_app;
+GRANT SELECT, INSERT, UPDATE ON api_key TO relevo_app;
+GRANT SELECT, DELETE ON early_change TO relevo_app;
 GRANT SELECT, INSERT, DELETE ON ai_erasure TO relevo_app;
 GRANT SELECT (business_id) ON ai_erasure TO relevo_sweep;
 -- Ingest wishes for links and keeps what came too early. A sweep sees that something waits, and whose.
-GRANT SELECT, INSERT ON link TO relevo_ingest;
-GRANT SELECT (business_id, survivor_id, loser_id, undone_at) ON merge TO relevo_ingest;
+GRANT SELECT (business_id), INSERT ON link TO relevo_ingest;
 GRANT SELECT, INSERT, UPDATE, DELETE ON early_change TO relevo_ingest;
 -- An edit changes what was said without reading it, unless the AI is being asked with it.
 GRANT SELECT (edited_at, revoked_at, edits) ON message TO relevo_ingest;
