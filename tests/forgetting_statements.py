@@ -32,6 +32,7 @@ EXPORTING: dict[tuple[str, str], tuple[Any, ...]] = {
 }
 FORGETTING_READS_ALL = (
     ("exporting", "deliveries"),
+    ("exporting", "staged"),
     *(
         ("forgetting", name)
         for name in (

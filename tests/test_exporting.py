@@ -11,6 +11,7 @@ from relevo.messages import Author, Unusable
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.exporting import SECTIONS
 from tests.commands import BAD, CANNOT, WELL, configured
+from tests.crm_rows import put_aside, row
 from tests.store_rig import PHONE, Desk, desk, phone, said
 
 pytestmark = [pytest.mark.postgres, pytest.mark.process]
@@ -32,6 +33,8 @@ async def test_everything_of_a_customer_is_exported_and_nothing_of_another(
     answer = said("Buenas\n\x1b[2J", author=Author.AGENT, after_seconds=2)
     await store.deliver(answer, Unusable("odd"), body=f"raw of {PHONE}".encode())
     await store.deliver(said("otro", addresses=phone(2)), Unusable("odd"), body=b"raw of another")
+    old = [row(f"antes de {n}", to_number=phone(n)[0].value) for n in (1, 2)]
+    await put_aside(store.pools, old)
     relevo = configured(store.urls, tmp_path)
 
     told = await relevo("export", SPELLED)
@@ -42,6 +45,7 @@ async def test_everything_of_a_customer_is_exported_and_nothing_of_another(
     assert customer["messages"][0]["keys"] == ["w1", "w2"]
     assert [a["value"] for a in customer["addresses"]] == [PHONE]
     assert [d["body"] for d in customer["deliveries"]] == [f"raw of {PHONE}"]
+    assert [staged["body"] for staged in customer["staged"]] == ["antes de 1"]
     assert "\x1b" not in told.out
     assert "otro" not in told.out
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 MESSAGES = "messages"
 DELIVERIES = "deliveries"
+STAGED = "staged"
 SECTIONS = (
     *("conversation", "addresses", MESSAGES, "turns", "sends", "asked_sends", "waiting"),
-    *("dead_letters", "merges", "links", "ai_conversations", DELIVERIES),
+    *("dead_letters", "merges", "links", "ai_conversations", DELIVERIES, STAGED),
 )
 PREFETCH_ROWS = 200
 """Held in memory at once, however long a thread is."""
@@ -32,8 +33,11 @@ class Export:
 
     async def rows(self, section: str) -> AsyncIterator[str]:
         """Yield what a section holds, each row a JSON object."""
-        found = self.named.needles if section == DELIVERIES else self.key.conversation_id
-        arguments = (self.key.business_id, found)
+        found = {
+            DELIVERIES: (self.named.needles,),
+            STAGED: (list(self.named.digits), list(self.named.values)),
+        }.get(section, (self.key.conversation_id,))
+        arguments = (self.key.business_id, *found)
         statement = statements("exporting")[section]
         async for row in self.connection.cursor(statement, *arguments, prefetch=PREFETCH_ROWS):
             yield row[0]

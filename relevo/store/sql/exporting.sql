@@ -78,3 +78,11 @@ FROM quarantine AS q
 WHERE q.business_id = $1::text
     AND EXISTS (SELECT FROM unnest($2::bytea[]) AS n (name) WHERE position(n.name IN q.body) > 0)
 ORDER BY q.id;
+
+-- name: staged
+-- What an older CRM has under one of his addresses and is nobody's yet; phones by their digits.
+SELECT to_jsonb(l)::text FROM legacy_message AS l
+WHERE l.business_id = $1::text AND l.message_id IS NULL
+    AND (regexp_replace(l.to_number, '[^0-9]', '', 'g') = ANY ($2::text[])
+        OR l.lead_id = ANY ($3::text[]) OR l.lid = ANY ($3::text[]))
+ORDER BY l.id;
