@@ -61,6 +61,12 @@ CARRIERS = (
     "SELECT c.table_name FROM information_schema.columns AS c WHERE c.table_schema = 'public'"
     " AND c.column_name = $1 ORDER BY 1"
 )
+ANSWERED = (
+    "INSERT INTO idempotency SELECT 'hotel', $1::bigint || ' ' || $2::bigint, 'asked', 202,"
+    """ format('{"id":%s,"conversation_id":%s,"text":"Luego"}', $1, $2)::bytea, $3"""
+)
+"""A send as the API tells it: its id, and the conversation it was in then."""
+
 LATER = Draft("Luego", Author.AGENT, "Ana", due_at=NOON + timedelta(days=30))
 
 
@@ -92,8 +98,10 @@ async def test_whatever_a_conversation_has_is_moved_parted_exported_and_erased(
     """The catalogue says what there is, so a table that is new cannot be forgotten."""
     ana, other = await two(store, 1, (idle, failed))
     await store.deliver(edit("B1 1", "otra cosa", 3600))
-    await asked(store, await other.key(), LATER)
+    send = await asked(store, await other.key(), LATER)
     loser = (await other.key()).conversation_id
+    for places in ((send, loser), (send, 901), (901, 902)):
+        await store.rows(ANSWERED, *places, NOON)
     before = await carried(store, loser)
     assert [table for table, rows in before.items() if not rows] == [], "have a row of it here"
     survivor = (await ana.key()).conversation_id
@@ -119,6 +127,7 @@ async def test_whatever_a_conversation_has_is_moved_parted_exported_and_erased(
             left = f"SELECT FROM {name} AS t WHERE {column} IS NOT NULL"
             assert await store.rows(left) == [], f"{name}, of a {table} that is gone"
     assert await store.rows("SELECT FROM conversation UNION ALL SELECT FROM merge") == []
+    assert [tuple(row) for row in await store.rows("SELECT key FROM idempotency")] == [("901 902",)]
     assert (await books(store)).sound
 
 

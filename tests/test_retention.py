@@ -18,6 +18,8 @@ from relevo.store.means import Means
 from relevo.store.retention import EVERY_SECONDS, Retention, cutoff, outlive
 from tests.fakes.clock import until
 from tests.house import House
+from tests.lives_on_rows import idle
+from tests.merging_rig import link, part, two
 from tests.store_rig import BUSINESS, NOON, Desk, deadlocks, desk, phone, said
 from tests.traces import traces
 
@@ -137,6 +139,21 @@ async def test_what_fails_at_the_ai_is_tried_again_within_bounds(store: Desk) ->
     ai.failure = None
     [erased] = await waiting
     assert erased == Erased(5, 0)
+
+
+async def test_who_is_parted_since_is_not_asked_for_what_was_erased(store: Desk) -> None:
+    ana, other = await two(store, 1, (idle, idle))
+    merged = await link(store, ana.address, other.address)
+    before = store.clock.now() + timedelta(minutes=1)
+    store.clock.advance_to(before + timedelta(minutes=1))
+    await other.says()
+    counts, whole = await outlive(store.pools, BUSINESS, before, store.clock.now())
+    assert (counts["messages"], whole) == (len((ana, other)) * 2, True)
+    await part(store, merged.merge_id)
+    for life in (ana, other):
+        known_to = (await life.rows()).conversation.marks.known_to
+        assert known_to is not None
+        assert known_to > before
 
 
 async def test_who_is_forgotten_while_he_writes_is_someone_new_and_nothing_is_lost(
