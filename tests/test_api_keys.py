@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from relevo import keys
+from relevo.errors import StoreUnavailableError
 from relevo.keys import CHANCE_BYTES, ID_BYTES, SECRET_BYTES, Scope
 from relevo.store.api_access import ApiAccess
 from relevo.store.api_keys import LIVING_MAX, Kept, NewKey, Refusal, create, listed, revoke
@@ -176,3 +178,14 @@ async def test_an_answer_is_kept_for_a_day_and_two_requests_at_once_are_one(
         assert [
             tuple(row) for row in await store.rows("SELECT business_id, request FROM idempotency")
         ] == [(BUSINESS, b"late")]
+
+
+async def test_a_request_that_others_came_between_may_be_asked_again(office: Office) -> None:
+    gone = asyncpg.ForeignKeyViolationError("gone")
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with office.access.writing(BUSINESS):
+            raise gone
+    for disturbed in (asyncpg.DeadlockDetectedError("x"), asyncpg.SerializationError("x")):
+        with pytest.raises(StoreUnavailableError):
+            async with office.access.writing(BUSINESS):
+                raise disturbed
