@@ -66,11 +66,13 @@ async def test_a_hold_lasts_as_long_as_is_said(chat: Chat) -> None:
     await chat.answered("Hola")
     until = (now + timedelta(hours=1)).isoformat()
     assert (await does(chat, "hold", {"until": until}))["hold"]["until"] == "2026-03-02T13:00:00Z"
-    held = await does(chat, "hold", {"minutes": 1})
+    held = await does(chat, "hold", {"minutes": 1.0})
     assert held["hold"]["until"] == "2026-03-02T12:01:40Z"
     for body, place in (
         ({"minutes": 0}, "body.minutes"),
         ({"minutes": "5"}, "body.minutes"),
+        ({"minutes": 1.5}, "body.minutes"),
+        ({"minutes": True}, "body.minutes"),
         ({"until": "2026-03-02"}, "body.until"),
     ):
         problem = await does(chat, "hold", body, status=422)

@@ -5,19 +5,22 @@ from datetime import datetime, timedelta
 from http import HTTPMethod
 from typing import Annotated, Any, Protocol
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from relevo.clock import Clock
 from relevo.http.api_conversations import Conversation
 from relevo.http.api_endpoints import Asked, Endpoint
 from relevo.http.api_ports import Transaction
 from relevo.http.api_problems import Problem, not_found
-from relevo.http.api_shapes import Instant, Label, Nothing, Taken
+from relevo.http.api_shapes import Instant, Label, Nothing, Taken, integer
 from relevo.keys import Scope
 from relevo.messages import ConversationKey
 
 HOLD_MINUTES_MAX = 366 * 24 * 60
 TAGS_MAX = 50
+
+
+Minutes = Annotated[int, Field(ge=1, le=HOLD_MINUTES_MAX, strict=True), BeforeValidator(integer)]
 
 
 class NewHold(Taken):
@@ -28,7 +31,7 @@ class NewHold(Taken):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"minutes": 30}]})
 
-    minutes: Annotated[int, Field(ge=1, le=HOLD_MINUTES_MAX, strict=True)] | None = None
+    minutes: Minutes | None = None
     until: Instant | None = None
 
 

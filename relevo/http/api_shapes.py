@@ -88,6 +88,11 @@ def _whole(value: object) -> object:
     return value if isinstance(value, int) else "not a number"
 
 
+def integer(value: object) -> object:
+    """Take what JSON Schema calls an integer: 5.0 is one, and some programs write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _switch(value: object) -> object:
     if value in ("true", "false"):
         return value == "true"
