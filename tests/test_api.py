@@ -25,7 +25,14 @@ from tests.fakes.access import ApiCounts, FakeAccess
 from tests.fakes.clock import ManualClock, until
 from tests.store_rig import NOON
 
-LIMITS = Limits(burst=40, per_second=2, requests_max=3, transactions_max=1, wait_seconds=5)
+LIMITS = Limits(
+    burst=40,
+    per_second=2,
+    requests_max=4,
+    requests_of_business_max=3,
+    transactions_max=1,
+    wait_seconds=5,
+)
 
 
 class Looked(Taken):
@@ -291,10 +298,15 @@ async def test_more_than_there_is_room_for_is_asked_to_come_again(desk: Desk) ->
     desk.clock.advance_to(NOON + timedelta(seconds=LIMITS.wait_seconds))
     [answer] = await second
     assert (answer.status, answer.word, answer.headers["Retry-After"]) == (503, "unavailable", "5")
-    more = asyncio.gather(*(desk.get("/wait") for _ in range(LIMITS.requests_max)))
-    await until(lambda: "unavailable" in desk.probe.outcomes[1:])
+    # What one business asks at once leaves the others room.
+    desk.access.know("other", Scope.READ, business_id="clinic")
+    more = asyncio.gather(*(desk.get("/wait") for _ in range(LIMITS.requests_of_business_max)))
+    await until(lambda: desk.probe.outcomes.count("unavailable") == 2)
+    others = asyncio.gather(*(desk.get("/wait", key="other") for _ in range(2)))
+    await until(lambda: desk.probe.outcomes.count("unavailable") == 3)
     desk.held.set()
     assert sorted(answer.status for answer in [*await first, *await more]) == [200, 200, 200, 503]
+    assert sorted(answer.status for answer in await others) == [200, 503]
 
 
 async def test_a_bug_is_answered_as_one_and_tells_nothing_of_the_inside(desk: Desk) -> None:

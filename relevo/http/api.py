@@ -112,6 +112,10 @@ class Api:
 
     async def serve(self, endpoint: Endpoint, request: web.Request) -> web.Response:
         """Answer a request of somebody who was let in; raises Problem if it is not done."""
+        async with self._places.request_of(request[_CALLER].business_id):
+            return await self._serve(endpoint, request)
+
+    async def _serve(self, endpoint: Endpoint, request: web.Request) -> web.Response:
         caller = request[_CALLER]
         if endpoint.scope not in caller.scopes:
             raise Problem(

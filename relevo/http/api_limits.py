@@ -7,7 +7,7 @@ are at the database at any time, fewer than there are connections: a turn's comm
 
 import asyncio
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ class Limits:
     """Of more keys the ones that were quiet longest begin with a full bucket again."""
     requests_max: int = 200
     """Requests under way, of all callers; more are answered 503."""
+    requests_of_business_max: int = 100
+    """Of those, of one business: its slow bodies and searches leave the others room."""
     transactions_max: int = 4
     """Of the six connections that turns have too."""
     wait_seconds: float = 10
@@ -64,6 +66,7 @@ class Places:
         self._limits = limits
         self._free = asyncio.Semaphore(limits.transactions_max)
         self.under_way = 0
+        self._of: Counter[str] = Counter()
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[None]:
@@ -75,6 +78,17 @@ class Places:
             yield
         finally:
             self.under_way -= 1
+
+    @asynccontextmanager
+    async def request_of(self, business_id: str) -> AsyncIterator[None]:
+        """Count a request as its business's; raises BusyError if there are too many of them."""
+        if self._of[business_id] >= self._limits.requests_of_business_max:
+            raise BusyError
+        self._of[business_id] += 1
+        try:
+            yield
+        finally:
+            self._of[business_id] -= 1
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
