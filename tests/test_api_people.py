@@ -189,7 +189,14 @@ async def test_a_lead_and_another_phone_lead_to_the_customer(chat: Chat) -> None
     await house.quiet()
     assert (await api.get(f"/conversations/by-address/{OTHER}"))["id"] == chat.id
     assert [text for _, text in await chat.thread()] == ["Hola", "ok", "Soy yo, del trabajo", "ok"]
-    await api.get(f"/conversations/{other['id']}", status=404)
+    # Whoever still has the other's id goes where he is, to read and to write.
+    gone = f"/conversations/{other['id']}"
+    assert (await api.get(gone))["id"] == chat.id
+    assert await api.get(f"{gone}/messages") == await api.get(f"{chat.path}/messages")
+    for deed in ("hold", "resume", "close", "reopen"):
+        assert (await api.post(f"{gone}/{deed}", {}, status=200))["id"] == chat.id
+    assert (await api.ask("PUT", f"{gone}/tags", {"tags": ["vip"]})).body["tags"] == ["vip"]
+    assert (await api.post(f"{gone}/messages", {"text": "Hola"}))["conversation_id"] == chat.id
     problem = await api.post(f"{chat.path}/addresses", {"address": "US.9"}, status=409)
     assert "give his phone" in problem["detail"]
     for path, body in (("lead", {"lead": "L-8"}), ("addresses", {"address": OTHER})):

@@ -12,9 +12,10 @@ For everything under `/v1`:
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -24,7 +25,7 @@ from relevo.http.api_document import document
 from relevo.http.api_endpoints import Asked, Endpoint
 from relevo.http.api_limits import Buckets, BusyError, Limits, Places
 from relevo.http.api_ports import Access, ApiProbe, Transaction
-from relevo.http.api_problems import HEADERS, Problem
+from relevo.http.api_problems import HEADERS, Problem, not_found
 from relevo.http.api_reading import BODY_BYTES_MAX, Reader
 from relevo.http.bodies import Bodies
 from relevo.keys import Caller
@@ -134,6 +135,7 @@ class Api:
                 known = await self._access.claim(transaction, caller.business_id, once, asking)
                 if known is not None:
                     return _again(request, asking, known)
+            path = await self._followed(endpoint, caller, transaction, path)
             asked = Asked(caller, transaction, path, query, body, woken, after)
             given = endpoint.answer.model_validate(await endpoint.handler(asked))
             content = given.model_dump_json().encode()
@@ -145,6 +147,18 @@ class Api:
         for deed in after:
             deed()
         return _response(endpoint.status, content)
+
+    async def _followed(
+        self, endpoint: Endpoint, caller: Caller, transaction: Transaction, path: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Have the id of a conversation that was merged be that of the one it is part of now."""
+        if not endpoint.of_conversation:
+            return path
+        key = ConversationKey(caller.business_id, path["id"])
+        home = await self._access.home(transaction, key, for_writing=endpoint.writes)
+        if home is None:
+            raise not_found("conversation")
+        return {**path, "id": home.conversation_id}
 
     def _transaction(
         self, endpoint: Endpoint, caller: Caller

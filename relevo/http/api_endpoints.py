@@ -67,6 +67,11 @@ class Endpoint:
     """Words of the problems that only this one has."""
 
     @property
+    def of_conversation(self) -> bool:
+        """Tell whether it is about the conversation that its path names."""
+        return self.path.startswith("/conversations/{id}")
+
+    @property
     def writes(self) -> bool:
         """Tell whether it may change anything."""
         return self.method is not HTTPMethod.GET

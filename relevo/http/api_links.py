@@ -2,7 +2,7 @@
 
 A link is a wish that is stored with the request and carried out right after it. If both are known
 to be different customers so far, their conversations become one within seconds, or when what is
-being sent has left; one of the two ids is gone then.
+being sent has left; one of the two ids leads to the other then.
 """
 
 from collections.abc import Callable, Mapping

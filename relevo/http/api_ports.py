@@ -4,6 +4,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from relevo.keys import Caller
+from relevo.messages import ConversationKey
 
 Transaction = Any
 """A transaction of one business: the store's own, handed on and never looked into."""
@@ -31,6 +32,11 @@ class Access(Protocol):
 
         Else return which request had it, and the status and body it was answered.
         """
+
+    async def home(
+        self, transaction: Transaction, key: ConversationKey, *, for_writing: bool
+    ) -> ConversationKey | None:
+        """Return it, or the one it was merged into, locked if wanted; None: there is neither."""
 
     async def keep(
         self, transaction: Transaction, business_id: str, key: str, answer: tuple[int, bytes]

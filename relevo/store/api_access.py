@@ -18,7 +18,9 @@ import asyncpg
 from relevo.clock import sleep
 from relevo.errors import StoreUnavailableError
 from relevo.keys import Caller, Scope, id_of, is_key
+from relevo.messages import ConversationKey
 from relevo.store.failures import is_retryable
+from relevo.store.following import find, lock
 from relevo.store.groups import GroupCommit
 from relevo.store.means import Means
 from relevo.store.pools import connected
@@ -104,6 +106,15 @@ class ApiAccess:
                 return None
             row = await transaction.fetchrow(sql["answered"], business_id, key)
         return row["request"], row["status"], row["body"]
+
+    async def home(
+        self, transaction: "Connection", key: ConversationKey, *, for_writing: bool
+    ) -> ConversationKey | None:
+        """Return a conversation's key, or that of the one it was merged into; None: neither.
+
+        Locked for writing, so that it is merged no more before the transaction ends.
+        """
+        return await (lock if for_writing else find)(transaction, key)
 
     async def keep(
         self, transaction: "Connection", business_id: str, key: str, answer: tuple[int, bytes]

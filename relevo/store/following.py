@@ -13,6 +13,12 @@ FOLLOWS_MAX = 10
 """Merges of one conversation that are followed while its lock is waited for."""
 
 
+async def find(connection: "Connection", key: ConversationKey) -> ConversationKey | None:
+    """Return a conversation's key, or that of the one that it was merged into; None: neither."""
+    found = await connection.fetchval(statements("merging")["survivor_of"], *key)
+    return None if found is None else ConversationKey(key.business_id, found)
+
+
 async def lock(connection: "Connection", key: ConversationKey) -> ConversationKey | None:
     """Lock a conversation, or the one that it was merged into, and return which; None: neither.
 
@@ -24,8 +30,8 @@ async def lock(connection: "Connection", key: ConversationKey) -> ConversationKe
     for _ in range(FOLLOWS_MAX):
         if await connection.fetch(statements("outbound")["lock"], *key):
             return key
-        found = await connection.fetchval(statements("merging")["survivor_of"], *key)
+        found = await find(connection, key)
         if found is None:
             return None
-        key = ConversationKey(key.business_id, found)
+        key = found
     raise StoreUnavailableError("a conversation is merged again and again")

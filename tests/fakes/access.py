@@ -7,6 +7,7 @@ from typing import Any
 
 from relevo.errors import StoreUnavailableError
 from relevo.keys import Caller, Scope
+from relevo.messages import ConversationKey
 
 
 class FakeAccess:
@@ -56,6 +57,11 @@ class FakeAccess:
         if known is None:
             self.answers[business_id, key] = (request, 0, b"")
         return known
+
+    async def home(
+        self, transaction: list[Any], key: ConversationKey, *, for_writing: bool
+    ) -> ConversationKey | None:
+        raise AssertionError(f"{transaction} is of no conversation: {key}, {for_writing}")
 
     async def keep(
         self, transaction: list[Any], business_id: str, key: str, answer: tuple[int, bytes]
