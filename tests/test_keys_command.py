@@ -33,8 +33,9 @@ async def test_a_key_is_made_listed_and_revoked(database: DatabaseUrls, tmp_path
     assert (second["id"], second["expires_at"]) == (id_of(second["key"]), None)
     third = await relevo(*create)
     assert (third.code, "revoke the older one first" in third.out) == (BAD, True)
-    revoked = await relevo("keys", "revoke", key_id)
+    revoked = await relevo("keys", "revoke", key)
     assert (revoked.code, revoked.out) == (WELL, f"Key {key_id} of hotel works no longer.\n")
+    assert (await relevo("keys", "revoke", key_id)).out == revoked.out
     assert (await relevo("keys", "revoke", "nobody")).code == BAD
     listed = await relevo("keys", "list")
     assert (key_id in listed.out, second["id"] in listed.out) == (False, True)

@@ -63,7 +63,8 @@ def add(commands: Commands) -> None:
     what = "those that work, newest first; never the keys themselves"
     opening.add_list(opening.add(inner, "list", what, _list), "revoked and expired")
     revoke = opening.add(inner, "revoke", "have a key work no longer, at once", _revoke)
-    revoke.add_argument("id", metavar="ID", type=_name, help="its id (see `list`)")
+    which = "its id (see `list`), or the whole of one that has got about"
+    revoke.add_argument("id", metavar="ID", type=_id, help=which)
     revoke.add_argument("--business", help="only this business (default: every one)")
 
 
@@ -140,6 +141,13 @@ def _name(text: str) -> str:
     if not (text.isprintable() and text.strip() and len(text) <= NAME_CHARACTERS_MAX):
         raise argparse.ArgumentTypeError(f"should be 1 to {NAME_CHARACTERS_MAX} visible characters")
     return text
+
+
+def _id(text: str) -> str:
+    """Take a key's id; of a whole key nothing else is looked at, or shown again."""
+    from relevo.keys import id_of
+
+    return id_of(text) or _name(text)
 
 
 def _row(kept: "Kept") -> list[str]:
