@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from relevo.http.api_links import ADDRESSES_MAX
 from relevo.store.embedded import DatabaseUrls
 from tests.api_rig import client
 from tests.fakes.openai_faults import error
@@ -199,6 +200,14 @@ async def test_a_lead_and_another_phone_lead_to_the_customer(chat: Chat) -> None
     assert (await api.post(f"{gone}/messages", {"text": "Hola"}))["conversation_id"] == chat.id
     problem = await api.post(f"{chat.path}/addresses", {"address": "US.9"}, status=409)
     assert "give his phone" in problem["detail"]
+    await house.rows(
+        "INSERT INTO address (business_id, kind, scope, value, conversation_id)"
+        " SELECT 'hotel', 'lead', '', 'M-' || n, $1 FROM generate_series(1, $2::int) AS n",
+        chat.id,
+        ADDRESSES_MAX,
+    )
+    problem = await api.ask("PUT", f"{chat.path}/lead", {"lead": "L-8"})
+    assert (problem.status, await house.rows("SELECT * FROM link")) == (409, [])
     for path, body in (("lead", {"lead": "L-8"}), ("addresses", {"address": OTHER})):
         method = "PUT" if path == "lead" else "POST"
         assert (await api.ask(method, f"/conversations/999/{path}", body)).status == 404

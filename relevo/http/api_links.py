@@ -21,6 +21,9 @@ from relevo.http.api_shapes import Label, Line, Nothing, Taken
 from relevo.keys import Scope
 from relevo.messages import ConversationKey
 
+ADDRESSES_MAX = 50
+"""Of one customer; more are not linked by the API. No program's mistake makes him a thousand."""
+
 
 class Lead(Taken):
     """A customer's id in the CRM."""
@@ -94,8 +97,12 @@ class _Desk:
     async def _linked(
         self, asked: Asked[Nothing, Lead] | Asked[Nothing, OtherAddress], key: ConversationKey
     ) -> object:
+        told = Conversation.model_validate(await self._told.one(asked.transaction, *key))
+        if len(told.addresses) >= ADDRESSES_MAX:
+            detail = f"This customer has {ADDRESSES_MAX} addresses already; nothing was linked."
+            raise Problem("conflict", detail)
         asked.after(self._merge)
-        return await self._told.one(asked.transaction, *key)
+        return told
 
 
 def link_endpoints(
@@ -114,6 +121,7 @@ def link_endpoints(
             body=Lead,
             answer=Conversation,
             status=202,
+            problems=("conflict",),
         ),
         Endpoint(
             name="link_address",
