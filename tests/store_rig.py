@@ -211,6 +211,13 @@ async def desk(urls: DatabaseUrls, clock: ManualClock | None = None) -> AsyncIte
         assert not opened.failures
 
 
+WAITED_FOR = (
+    "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid IN"
+    " (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
+)
+"""How many wait for somebody else's locks, in this database: other tests have theirs."""
+
+
 async def owner_rows(urls: DatabaseUrls, statement: str, *arguments: Any) -> list[Any]:
     """Ask a database as its owner."""
     connection = await asyncpg.connect(urls.owner_url)

@@ -7,14 +7,9 @@ import asyncpg
 import pytest
 
 from relevo.store.embedded import DatabaseUrls
-from tests.store_rig import BUSINESS, LINE, NOON, PHONE, Desk, desk, said
+from tests.store_rig import BUSINESS, LINE, NOON, PHONE, WAITED_FOR, Desk, desk, said
 
 pytestmark = pytest.mark.postgres
-
-WAITED_FOR = """
-SELECT count(*) > 0 FROM pg_locks
-WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())
-"""
 
 
 @pytest.fixture

@@ -18,17 +18,24 @@ from relevo.store.parting import Undoing
 from tests.fakes.clock import settle, until
 from tests.merging_rig import books, link, part, reach, writer
 from tests.outgoing_rig import ask
-from tests.store_rig import BUSINESS, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
+from tests.store_rig import (
+    BUSINESS,
+    NOON,
+    PHONE,
+    WAITED_FOR,
+    Desk,
+    bsuid,
+    deadlocks,
+    desk,
+    phone,
+    said,
+)
 
 pytestmark = pytest.mark.postgres
 
 ANA = Address("phone", PHONE)
 NEW = Address("phone", "+50370000002")
 LID, ID = Address("lid", "88001122334455"), bsuid("US.1")
-WAITED_FOR = """
-SELECT count(DISTINCT pid) FROM pg_locks
-WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())
-"""
 KEYS = "SELECT canonical_key FROM conversation ORDER BY 1"
 
 
