@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from relevo.errors import StoreUnavailableError
 from relevo.identity import LEAD, PHONE
 from relevo.messages import Address, Author
 from relevo.store.embedded import DatabaseUrls
@@ -224,6 +225,21 @@ async def test_strangers_who_write_meanwhile_are_one_person_each(
     assert len(threads) == len(numbers)
     assert sum(len(thread["said"]) for thread in threads) == 60 * 3 + 20 * (3 + 2 + 1)
     assert await deadlocks_after(store, database) == 0
+
+
+async def test_who_is_given_away_again_and_again_is_left_for_later(store: Desk) -> None:
+    await put_aside(store.pools, [row("Hola", to_number=ANA)])
+    await store.deliver(said("from before", addresses=(Address("phone", ANA),)))
+    await store.rows(
+        "CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE foreign_key_violation USING constraint ="
+        " 'message_business_id_conversation_id_fkey'; END $$"
+    )
+    await store.rows("CREATE TRIGGER t BEFORE INSERT ON message EXECUTE FUNCTION gone()")
+    with pytest.raises(StoreUnavailableError, match="merged again and again"):
+        await backfilled(store.pools, store.clock)
+    await store.rows("DROP TRIGGER t ON message")
+    assert await backfilled(store.pools, store.clock) == {TOLD: 1}
 
 
 @pytest.mark.parametrize("merged", [True, False])

@@ -19,6 +19,7 @@ import asyncpg
 import orjson
 
 from relevo.clock import Clock
+from relevo.errors import StoreUnavailableError
 from relevo.identity import LEAD, PHONE
 from relevo.matching import match_history
 from relevo.messages import (
@@ -60,6 +61,10 @@ SHAPES = (1, 2, 3)
 
 class _MovedError(Exception):
     """A conversation, or an address, is not where it was when the batch began."""
+
+
+DISTURBANCES = (_MovedError, asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
+"""Somebody else met a customer, merged him, or gave his name to another one meanwhile."""
 
 
 class Backfill:
@@ -110,12 +115,12 @@ class Backfill:
                 await self._meet(ids)
                 async with self._pools.tenant(self._business_id) as connection:
                     await self._write(connection, ids)
-            except (_MovedError, asyncpg.IntegrityConstraintViolationError):
+            except (_MovedError, asyncpg.PostgresError) as error:
+                if not isinstance(error, DISTURBANCES) and not is_retryable(error):
+                    raise
                 if attempt == ATTEMPTS_MAX:
-                    raise
-            except asyncpg.PostgresError as error:
-                if attempt == ATTEMPTS_MAX or not is_retryable(error):
-                    raise
+                    again = "these customers are met, linked or merged again and again"
+                    raise StoreUnavailableError(again) from error
             else:
                 return
 
