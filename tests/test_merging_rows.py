@@ -1,10 +1,12 @@
 """Two conversations become one on real rows, whatever is under way in either, and two again."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from itertools import product
 from typing import Any
 
+import asyncpg
 import pytest
 
 from relevo.messages import Address
@@ -21,7 +23,7 @@ from tests.merging_rig import (
     two,
     what_waits,
 )
-from tests.store_rig import Desk, desk
+from tests.store_rig import WAITED_FOR, Desk, desk
 
 pytestmark = pytest.mark.postgres
 
@@ -143,6 +145,27 @@ async def test_what_came_since_goes_to_whom_it_is_from_and_stays_with_its_turn(
 async def said(store: Desk, life: Life) -> set[str]:
     """Return what the customer has said in the conversation that his address leads to."""
     return {body for _, body in await rows_of(store, SAID, life) if not body.startswith("reply")}
+
+
+async def test_what_waits_while_two_are_parted_goes_to_whom_it_is_from(store: Desk) -> None:
+    ana, other = await two(store, 1, (idle, idle))
+    done = await merge_two(store, ana, other)
+    owner = await asyncpg.connect(store.urls.owner_url)
+    try:
+        async with owner.transaction():
+            await owner.execute("SELECT FROM address FOR UPDATE")
+            parting = asyncio.gather(part(store, done.merge_id))
+            while not await store.value(WAITED_FOR):
+                assert not parting.done()
+            late = asyncio.gather(other.says())
+            while not late.done() and await store.value(WAITED_FOR) < len((parting, late)):
+                continue
+        await late
+        assert [undone.undoing for undone in await parting] == [Undoing.UNDONE]
+    finally:
+        await owner.close()
+    assert await said(store, other) == {"B1 1", "B1 2"}
+    await all_is_well(store, [ana, other], people=2)
 
 
 async def test_merges_are_undone_newest_first_and_persons_overrule_what_was_undone(

@@ -138,6 +138,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
         *(BUSINESS, 5, 6, IDS, IDS, IDS, ["phone"], ["+5"], NOON, IDS, ["conv_5"], IDS, "[]"),
     ),
     ("merging", "undone"): (BUSINESS, 5, NOON),
+    ("merging", "renew"): (BUSINESS, 5),
     ("merging", "merges_of"): (BUSINESS, 5, 50),
     ("merging", "survivor_of"): (BUSINESS, 5),
     ("changes", "lock"): ([BUSINESS], [LINE], ["k5"]),

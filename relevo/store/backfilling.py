@@ -152,8 +152,8 @@ class Backfill:
         if lanes := sorted(set(lanes_of(self._business_id, homes))):
             await connection.execute(statements("ingest")["line_up"], lanes)
         touched = sorted(set(homes.of.values()))
-        await connection.fetch(self._sql["lock"], self._business_id, touched)
-        if homes_of(await self._resolve(connection, ids)) != homes:
+        locked = await connection.fetch(self._sql["lock"], self._business_id, touched)
+        if len(locked) < len(touched) or homes_of(await self._resolve(connection, ids)) != homes:
             raise _MovedError
         await self._link(connection, homes)
         settled = [_refused(row) for row in rows if row["id"] not in homes.of]

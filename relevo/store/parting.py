@@ -112,6 +112,7 @@ async def _undone(
     await end_turns(connection, business_id, decided.ended)
     await _restore(connection, writer, merge, decided, his)
     await _part(connection, writer, merge, places, his)
+    await connection.execute(sql["renew"], business_id, ids[0])
     await connection.execute(sql["undone"], business_id, merge_id, now)
     return Undone(Undoing.UNDONE, *ids, ended=decided.ended)
 

@@ -236,6 +236,14 @@ FROM jsonb_array_elements($13::jsonb) AS t (his)
 WHERE a.business_id = $1::text AND a.conversation_id = $2::bigint AND a.kind = t.his ->> 0
     AND a.scope = t.his ->> 1 AND a.value = t.his ->> 2;
 
+-- name: renew
+-- The same row once more: who waits to write for whoever was in it finds it gone, and looks again whose
+-- his address is. A row that had only been changed would take what is not its any more.
+WITH was AS (
+    DELETE FROM conversation WHERE business_id = $1::text AND id = $2::bigint RETURNING *
+)
+INSERT INTO conversation OVERRIDING SYSTEM VALUE SELECT * FROM was;
+
 -- name: undone
 UPDATE merge SET undone_at = $3::timestamptz WHERE business_id = $1::text AND id = $2::bigint;
 
