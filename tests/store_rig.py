@@ -125,6 +125,15 @@ class Desk:
         [row] = await self.rows(statement, *arguments)
         return row[0]
 
+    async def waiting(self) -> int:
+        """Return how many wait for somebody else's locks, in this database."""
+        return int(
+            await self.value(
+                "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid IN"
+                " (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
+            )
+        )
+
     async def version(self) -> int:
         """Return the version of the only conversation."""
         return int(await self.value("SELECT version FROM conversation"))
@@ -209,13 +218,6 @@ async def desk(urls: DatabaseUrls, clock: ManualClock | None = None) -> AsyncIte
         await opened.incarnation.release()
         await pools.close()
         assert not opened.failures
-
-
-WAITED_FOR = (
-    "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid IN"
-    " (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
-)
-"""How many wait for somebody else's locks, in this database: other tests have theirs."""
 
 
 async def owner_rows(urls: DatabaseUrls, statement: str, *arguments: Any) -> list[Any]:

@@ -21,17 +21,7 @@ from relevo.turns import Outcome, Purpose, Stage
 from relevo.writes import DeadLetter, Rows, Writes
 from tests.commands import BAD, CANNOT, WELL, configured
 from tests.journal_rows import opened
-from tests.store_rig import (
-    BUSINESS,
-    NOON,
-    WAITED_FOR,
-    Desk,
-    PostgresStores,
-    desk,
-    phone,
-    said,
-    within,
-)
+from tests.store_rig import BUSINESS, NOON, Desk, PostgresStores, desk, phone, said, within
 
 pytestmark = pytest.mark.postgres
 
@@ -300,7 +290,7 @@ async def test_a_letter_is_dealt_with_where_it_is_once_its_conversation_is_free(
                 within(store.pools, letters.retry, BUSINESS, moved, LATER),
                 within(store.pools, letters.drop, BUSINESS, lost, LATER),
             )
-            while await store.value(WAITED_FOR) < len((moved, lost)):
+            while await store.waiting() < len((moved, lost)):
                 assert not late.done()
             for table in ("address", "message", "untold", "turn", "dead_letter"):
                 move = f"UPDATE {table} SET conversation_id = $1 WHERE conversation_id = $2"

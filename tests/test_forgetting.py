@@ -26,7 +26,7 @@ from tests.crm_rows import put_aside, row
 from tests.lives_on_rows import Life, failed, idle
 from tests.merging_rig import books, link, part, two
 from tests.outgoing_rig import asked
-from tests.store_rig import BUSINESS, NOON, WAITED_FOR, Desk, bsuid, desk, phone, said
+from tests.store_rig import BUSINESS, NOON, Desk, bsuid, desk, phone, said
 from tests.traces import traces
 
 pytestmark = pytest.mark.postgres
@@ -139,7 +139,7 @@ async def half_way(store: Desk, forgetting: Awaitable[R]) -> AsyncIterator[Futur
         async with owner.transaction():
             await owner.execute("SELECT FROM legacy_message FOR UPDATE")
             running = asyncio.gather(forgetting)
-            while not await store.value(WAITED_FOR):
+            while not await store.waiting():
                 assert not running.done()
             yield running
     finally:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from relevo.store.embedded import DatabaseUrls
-from tests.store_rig import BUSINESS, LINE, NOON, PHONE, WAITED_FOR, Desk, desk, said
+from tests.store_rig import BUSINESS, LINE, NOON, PHONE, Desk, desk, said
 
 pytestmark = pytest.mark.postgres
 
@@ -28,7 +28,7 @@ async def test_a_webhook_that_comes_while_a_recall_stores_its_message_is_still_u
         async with recall.transaction():
             await stored_from_history(recall, 1000, "wamid.9")
             delivering = asyncio.gather(store.deliver(said("Hola", "wamid.9")))
-            while not await store.value(WAITED_FOR):
+            while not await store.waiting():
                 assert not delivering.done()
         [receipt] = await delivering
     finally:

@@ -18,18 +18,7 @@ from relevo.store.parting import Undoing
 from tests.fakes.clock import settle, until
 from tests.merging_rig import books, link, part, reach, writer
 from tests.outgoing_rig import ask
-from tests.store_rig import (
-    BUSINESS,
-    NOON,
-    PHONE,
-    WAITED_FOR,
-    Desk,
-    bsuid,
-    deadlocks,
-    desk,
-    phone,
-    said,
-)
+from tests.store_rig import BUSINESS, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
 
 pytestmark = pytest.mark.postgres
 
@@ -194,7 +183,7 @@ async def test_what_was_read_before_a_merge_and_is_written_after_it_resolves_aga
             for message in (said("Tarde", addresses=(ID,)), said("R", "wamid.9", addresses=(ID,))):
                 late.append(asyncio.gather(store.deliver(message)))
                 await settle()  # each in a batch of its own: halving one is a retry too
-            while await store.value(WAITED_FOR) < len(late):
+            while await store.waiting() < len(late):
                 assert not any(each.done() for each in late)
             await merged_by_hand(owner)
         receipts = [(await each)[0] for each in late]

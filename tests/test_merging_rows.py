@@ -23,7 +23,7 @@ from tests.merging_rig import (
     two,
     what_waits,
 )
-from tests.store_rig import WAITED_FOR, Desk, desk
+from tests.store_rig import Desk, desk
 
 pytestmark = pytest.mark.postgres
 
@@ -155,10 +155,10 @@ async def test_what_waits_while_two_are_parted_goes_to_whom_it_is_from(store: De
         async with owner.transaction():
             await owner.execute("SELECT FROM address FOR UPDATE")
             parting = asyncio.gather(part(store, done.merge_id))
-            while not await store.value(WAITED_FOR):
+            while not await store.waiting():
                 assert not parting.done()
             late = asyncio.gather(other.says())
-            while not late.done() and await store.value(WAITED_FOR) < len((parting, late)):
+            while not late.done() and await store.waiting() < len((parting, late)):
                 continue
         await late
         assert [undone.undoing for undone in await parting] == [Undoing.UNDONE]
