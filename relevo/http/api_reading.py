@@ -56,7 +56,9 @@ class Reader:
             detail = "Too many bodies are half read; nothing was done. Ask again."
             raise Problem("unavailable", detail, headers={"Retry-After": "5"}) from None
         except TimeoutError:
-            raise Problem("too_slow", "The rest of the body did not come.") from None
+            raise Problem(
+                "too_slow", "The rest of the body did not come; nothing was done."
+            ) from None
 
     def body(self, raw: bytes, shape: type[M]) -> M:
         """Return what a body says; one that is empty says nothing."""

@@ -44,7 +44,7 @@ class Bodies:
         Raises:
             TooLargeError: if it is larger than it may be.
             TooMuchError: if too much of others is half read.
-            TimeoutError: if the rest of it does not come.
+            TimeoutError: if the rest of it does not come, also because the sender hung up.
         """
         if request.content.is_eof():  # nothing more will come, so nothing is waited for
             try:
@@ -67,6 +67,8 @@ class Bodies:
                     raise TooLargeError
                 if self.half_read_bytes > self._half_read_bytes_max:
                     raise TooMuchError
+        except ConnectionError as error:
+            raise TimeoutError from error
         finally:
             self.half_read_bytes -= len(body)
         return bytes(body)
