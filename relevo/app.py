@@ -43,6 +43,7 @@ from relevo.store.inbox import Inbox
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
 from relevo.store.merger import Merger
+from relevo.store.placing import Placer
 from relevo.store.retention import Retention
 from relevo.store.schedule import Schedule
 from relevo.store.statuses import Statuses
@@ -84,6 +85,7 @@ class Relevo:
         self._clock = self._options.clock
         self._stops = Stops()
         self._tasks = Tasks(self._report)
+        self._placer = Placer(config.regions, config.portfolios)
         self._books = Books()
         self._draining = False
         self.instruments = Instruments()
@@ -159,7 +161,7 @@ class Relevo:
         channels = open_channels(config, session, self._clock, own)
         probe = MeteringProbe(self.instruments, log, {c.id: c.kind for c in config.channels})
         means = Means(database.pools, self._tasks, self._clock, probe)
-        crowds = Crowds(means, config.regions, config.server.unread_max)
+        crowds = Crowds(means, self._placer, config.server.unread_max)
         supervisor = self._open_actors(means, channels, probe, crowds)
         merger = self.merger = Merger(
             means, config.regions, database.incarnation.number, supervisor.look, probe
@@ -211,7 +213,7 @@ class Relevo:
     def _inbox(self, means: Means, merger: Merger, *, sets_aside: bool = True) -> Inbox:
         return Inbox(
             means,
-            regions=self._config.regions,
+            placer=self._placer,
             writer=self.database.incarnation.number,
             wake=self.supervisor.look,
             sets_aside=sets_aside,
@@ -311,7 +313,8 @@ class Relevo:
                     c.id: c.kind for c in self._config.channels if c.business == business.id
                 }
                 for business in self._config.businesses
-            }
+            },
+            self._config.portfolios,
         )
         return database
 

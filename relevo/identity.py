@@ -40,6 +40,9 @@ PHONE = "phone"
 LEAD = "lead"
 """A customer's id in the business's CRM: an address like any other, which lasts longest."""
 
+BSUID = "bsuid"
+"""Meta's business-scoped user id, on whatever provider's channel it comes."""
+
 _LASTING = (LEAD, PHONE)
 """Kinds that mean the same everywhere in a business, the most lasting first."""
 
@@ -51,18 +54,20 @@ _SEPARATORS = re.compile(r"[\s().\-]")
 _DIGITS = re.compile(r"\+?\d+")
 
 
-def canonical_key(business_id: str, addresses: Sequence[Address], region: str) -> str:
+def canonical_key(
+    business_id: str, addresses: Sequence[Address], region: str, scope: str = ""
+) -> str:
     """Return the key under which a business knows this person, the same for every spelling.
 
     `addresses` has at least one entry: the first lead is the key, else the first phone that can be
-    read, else the first address as it stands.
+    read, else the first address as it stands, with its `scope` if it means something only there.
     """
     for kind in _LASTING:
         for address in addresses:
             if address.kind == kind and (value := _lasting_value(address, region)) is not None:
                 return f"{kind}:{business_id}:{value}"
     first = normalised(addresses[0], region)
-    return f"{first.kind}:{business_id}:{first.value}"
+    return ":".join(filter(None, (first.kind, business_id, scope, first.value)))
 
 
 def better_key(
@@ -89,9 +94,15 @@ def rank(key: str) -> int:
     return _LASTING.index(kind) if kind in _LASTING else len(_LASTING)
 
 
-def is_everywhere(kind: str) -> bool:
-    """Tell whether an address of this kind means the same on all channels of a business."""
-    return kind in _LASTING
+def scope(kind: str, channel_id: str, portfolio: str) -> str:
+    """Return within what of a business an address means something; empty: everywhere.
+
+    A phone and a lead do everywhere, a BSUID within the channel's portfolio at Meta, whichever
+    provider tells it, and anything else within its channel.
+    """
+    if kind in _LASTING:
+        return ""
+    return portfolio if kind == BSUID else channel_id
 
 
 def normalised(address: Address, region: str) -> Address:

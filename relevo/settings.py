@@ -195,6 +195,7 @@ class Channel(Table):
     id: Id
     business: str
     kind: Literal["wati", "cloud_api", "360dialog", "manychat", "evolution", "twilio", "sandbox"]
+    portfolio: Id = ""
     base_url: BaseUrl = ""
     token_env: str = ""
     token_file: str = ""
@@ -273,6 +274,11 @@ class Config(Table):
     def regions(self) -> dict[str, str]:
         """Return where phones written without a country code are, by business."""
         return {business.id: business.region for business in self.businesses}
+
+    @property
+    def portfolios(self) -> dict[str, str]:
+        """Return within which portfolio at Meta a BSUID means something, by channel."""
+        return {channel.id: channel.portfolio or channel.id for channel in self.channels}
 
     @property
     def retention_days(self) -> dict[str, int]:

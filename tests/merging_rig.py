@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from relevo.identity import is_everywhere
+from relevo.identity import scope
 from relevo.messages import Address
 from relevo.states import Sending
 from relevo.store.inspection import Balance, audit
@@ -28,7 +28,7 @@ def writer(store: Desk) -> Writer:
 
 def reach(address: Address) -> Reached:
     """Return an address as the hotel's line has it."""
-    return (address.kind, "" if is_everywhere(address.kind) else LINE, address.value)
+    return (address.kind, scope(address.kind, LINE, LINE), address.value)
 
 
 async def link(store: Desk, one: Address, other: Address, reason: Reason = Reason.MESSAGE) -> Done:

@@ -1,7 +1,7 @@
 """The store without the rest of the product: what one process has of it, on a real database."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,7 @@ from relevo.store.incarnation import Incarnation
 from relevo.store.journal import PostgresJournal
 from relevo.store.means import Means
 from relevo.store.merger import Merger
+from relevo.store.placing import Placer
 from relevo.store.pools import Pools, enter, open_pools
 from relevo.store.statuses import Statuses
 from relevo.tasks import Tasks
@@ -45,7 +46,13 @@ REGIONS = {BUSINESS: "SV", "bakery": "SV"}
 class Desk:
     """One process's end of the store: its connections, its inbox, its journal."""
 
-    def __init__(self, urls: DatabaseUrls, pools: Pools, clock: ManualClock) -> None:
+    def __init__(
+        self,
+        urls: DatabaseUrls,
+        pools: Pools,
+        clock: ManualClock,
+        portfolios: Mapping[str, str],
+    ) -> None:
         self.urls = urls
         self.pools = pools
         self.clock = clock
@@ -63,7 +70,7 @@ class Desk:
         means = self.means = Means(pools, self.tasks, clock, self)
         self.inbox = Inbox(
             means,
-            regions=REGIONS,
+            placer=Placer(REGIONS, portfolios),
             writer=self.incarnation.number,
             wake=self._wake,
             torn=self._torn,
@@ -205,11 +212,15 @@ async def within(
 
 
 @asynccontextmanager
-async def desk(urls: DatabaseUrls, clock: ManualClock | None = None) -> AsyncIterator[Desk]:
+async def desk(
+    urls: DatabaseUrls,
+    clock: ManualClock | None = None,
+    portfolios: Mapping[str, str] | None = None,
+) -> AsyncIterator[Desk]:
     """Open the store as a process does that serves the hotel."""
     pools = await open_pools(urls.url)
     await enter(pools, BUSINESS, {LINE: "wati"})
-    opened = Desk(urls, pools, clock or ManualClock(NOON))
+    opened = Desk(urls, pools, clock or ManualClock(NOON), portfolios or {})
     await opened.incarnation.take()
     try:
         yield opened

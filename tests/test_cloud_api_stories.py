@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from relevo.messages import Address
 from relevo.store.embedded import DatabaseUrls
 from tests.cloud_api_rig import ANA_BSUID
 from tests.fakes.cloud_api import LINE, FakeCloudApi, Sending, echo, signed, status, text, webhook
@@ -104,6 +105,39 @@ async def test_who_hides_the_phone_is_answered_by_user_id(hotel: Hotel) -> None:
     assert await hotel.post(webhook(hidden)) == 200
     await hotel.house.advance(60)
     assert hotel.meta.texts_to(ANA_BSUID.value) == ["ok"]
+
+
+async def test_lines_that_are_given_their_portfolio_know_one_another_s_people(hotel: Hotel) -> None:
+    house = hotel.house
+
+    async def says(number: str, channel: str, bsuid: Address = ANA_BSUID) -> None:
+        hidden = text(f"wamid.{number}", "", number, house.clock.now(), from_user_id=bsuid.value)
+        del hidden["from"]
+        headers = {} if channel == "meta" else {"X-Relevo-Secret": SECRET}
+        assert await hotel.post(webhook(hidden), channel, **headers) == 200
+
+    async def threads() -> list[str]:
+        threads = "SELECT string_agg(body, ' ' ORDER BY id) AS said FROM message"
+        rows = await house.rows(f"{threads} WHERE author = 'customer' GROUP BY conversation_id")
+        return sorted(row["said"] for row in rows)
+
+    eva = Address("bsuid", "US.2")
+    await says("1", "meta")
+    await says("2", "d360")
+    await says("3", "meta", eva)
+    assert await threads() == ["1", "2", "3"]
+    await house.stop()
+    own = 'business = "hotel"\n'
+    house.more_configuration = house.more_configuration.replace(own, own + 'portfolio = "our"\n')
+    await house.start()
+    assert house.relevo.merger is not None
+    house.relevo.merger.soon()  # what a sweep does
+    await says("4", "d360", eva)
+    await says("5", "meta", Address("bsuid", "US.3"))
+    await says("6", "d360", Address("bsuid", "US.3"))
+    await house.advance(60)
+    assert await threads() == ["1 2", "3 4", "5 6"]
+    assert (await house.audit()).sound
 
 
 async def test_a_send_whose_answer_is_lost_is_known_by_its_status(hotel: Hotel) -> None:

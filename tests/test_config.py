@@ -81,6 +81,7 @@ def test_the_example_loads_and_names_every_key() -> None:
     config = load(EXAMPLE, SECRETS)
     kinds = get_args(Channel.model_fields["kind"].annotation)
     assert sorted(channel.kind for channel in config.channels) == sorted(kinds)
+    assert config.portfolios == {c.id: c.id for c in config.channels} | {"hotel-wati": "hotel-meta"}
     text = EXAMPLE.read_text()
     for table in (Server, Database, Assistant, Business, Channel):
         for key in table.model_fields:
@@ -258,6 +259,7 @@ def test_a_bad_rule_names_its_business(refusal: Refusal, key: str, line: str) ->
     ("old", "new", "line"),
     [
         ('"hotel"', '"motel"', r"business: no \[\[business\]\] has this id; known: hotel"),
+        ('"wati"', '"wati"\nportfolio = "Meta: 1"', "portfolio: use a-z, 0-9 and hyphens, .*"),
         ('"wati"', '"pigeon"', "kind: should be 'wati', .* or 'sandbox'"),
         ("WATI_TOKEN", "OTHER", "token_env: .* OTHER is not set; set it, or give token_file"),
         ("WATI_TOKEN", "nobody-may-see", "token_env: write the NAME of an environment variable.*"),

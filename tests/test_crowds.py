@@ -20,12 +20,14 @@ from relevo.messages import (
 from relevo.store.crowds import Crowds
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.means import Means
+from relevo.store.placing import Placer
 from relevo.store.sql import statements
 from tests.store_rig import BUSINESS, LINE, NOON, PHONE, Desk, bsuid, desk, phone, said
 
 pytestmark = pytest.mark.postgres
 
 UNREAD_MAX = 3
+PORTFOLIOS = {"beside": LINE}
 BOTH = (Address("phone", PHONE), bsuid("US.1"))
 
 
@@ -38,7 +40,7 @@ async def store(database: DatabaseUrls) -> AsyncIterator[Desk]:
 @pytest.fixture
 def crowds(store: Desk) -> Crowds:
     means = Means(store.pools, store.tasks, store.clock, store)
-    return Crowds(means, {BUSINESS: "SV", "bakery": "SV"}, UNREAD_MAX)
+    return Crowds(means, Placer({BUSINESS: "SV", "bakery": "SV"}, PORTFOLIOS), UNREAD_MAX)
 
 
 def brings(*arrivals: Arrival, business: str = BUSINESS, line: str = LINE) -> Delivery:
@@ -67,6 +69,7 @@ async def test_a_customer_with_too_much_unread_is_turned_away_under_every_addres
     assert crowds.turns_away(brings(said("Hola")))
     assert crowds.turns_away(brings(said("Hola", addresses=(Address("phone", "7000 0001"),))))
     assert crowds.turns_away(brings(said("Hola", addresses=(bsuid("US.1"),))))
+    assert crowds.turns_away(brings(said("Hola", addresses=(bsuid("US.1"),)), line="beside"))
     assert crowds.turns_away(brings(said("Hola", addresses=phone(9)), said("Hola")))
 
 

@@ -204,8 +204,8 @@ class TestCommands:
         assert (held.code, sorted(held.out.splitlines())) == (
             WELL,
             [
-                "bsuid:hotel:ana: The chat is held until `relevo resume`.",
-                "user:hotel:ana: The chat is held until `relevo resume`.",
+                "bsuid:hotel:line:ana: The chat is held until `relevo resume`.",
+                "user:hotel:line:ana: The chat is held until `relevo resume`.",
             ],
         )
         holds = await store.rows("SELECT hold_until FROM conversation")

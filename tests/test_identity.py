@@ -9,11 +9,11 @@ from relevo.identity import (
     better_key,
     canonical_key,
     digit_spellings,
-    is_everywhere,
     is_region,
     normalised,
     phone,
     rank,
+    scope,
 )
 from relevo.messages import Address
 
@@ -186,6 +186,7 @@ def test_a_phone_is_the_key_even_when_another_address_stands_first() -> None:
 def test_without_a_phone_the_first_address_is_the_key() -> None:
     addresses = (Address("bsuid", "IL.134"), Address("user", "u-1"))
     assert canonical_key("hotel", addresses, "IL") == "bsuid:hotel:IL.134"
+    assert canonical_key("hotel", addresses, "IL", "meta") == "bsuid:hotel:meta:IL.134"
 
 
 def test_an_unreadable_phone_still_has_a_key_of_its_own() -> None:
@@ -230,8 +231,9 @@ def test_a_phone_reads_back_as_itself_everywhere(value: str, region: str) -> Non
     assert good is None or phone(good, "GB") == good
 
 
-def test_phones_and_leads_mean_the_same_on_every_line() -> None:
-    assert [is_everywhere(kind) for kind in ("lead", "phone", "lid")] == [True, True, False]
+def test_phones_and_leads_mean_the_same_on_every_line_and_bsuids_in_its_portfolio() -> None:
+    kinds = ("lead", "phone", "bsuid", "lid", "subscriber")
+    assert [scope(kind, "line", "meta") for kind in kinds] == ["", "", "meta", "line", "line"]
     assert [rank(f"{kind}:hotel:1") for kind in ("lead", "phone", "lid", "user")] == [0, 1, 2, 2]
 
 

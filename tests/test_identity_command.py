@@ -42,7 +42,7 @@ async def test_two_addresses_are_linked_shown_and_parted_again(
     assert first == f"phone:hotel:{PHONE} (conversation 1)"
     assert [line.strip() for line in others[:2]] == ["bsuid US.1 on line", f"phone {PHONE}"]
     assert others[2].startswith("  merge 1, ")
-    assert others[2].endswith("(person): bsuid:hotel:US.1, 1 message")
+    assert others[2].endswith("(person): bsuid:hotel:line:US.1, 1 message")
     undone = await call("identity", "undo", "1")
     assert (undone.code, len(await store.people())) == (WELL, 2)
     again = await call("identity", "undo", "1")

@@ -7,19 +7,32 @@ from contextlib import AsyncExitStack
 import pytest
 
 from relevo.messages import Address, NewContact
+from relevo.store import linking
 from relevo.store.embedded import DatabaseUrls
-from tests.store_rig import PHONE, Desk, bsuid, deadlocks, desk, phone, said
+from relevo.store.merging import Reason, Wish, Writer
+from relevo.store.parting import Undoing, undo
+from relevo.store.portfolios import PAGE_ROWS, join
+from tests.store_rig import BUSINESS, LINE, NOON, PHONE, Desk, bsuid, deadlocks, desk, phone, said
 
 pytestmark = pytest.mark.postgres
 
 BOTH = (Address("phone", PHONE), bsuid("US.1"))
 STRANGERS = 60
+OTHER_LINES = """
+INSERT INTO channel VALUES ('hotel', 'twilio-line', 'twilio'), ('hotel', 'their-line', 'cloud_api'),
+    ('hotel', 'own-line', 'cloud_api')
+"""
 
 
 @pytest.fixture
 async def store(database: DatabaseUrls) -> AsyncIterator[Desk]:
     async with desk(database) as opened:
         yield opened
+
+
+async def people(store: Desk) -> list[list[str]]:
+    """Return what was said in each conversation, sorted."""
+    return sorted(map(sorted, await store.people()))
 
 
 async def test_an_event_without_a_phone_finds_the_conversation_of_its_phone(store: Desk) -> None:
@@ -71,13 +84,82 @@ async def test_strangers_of_one_batch_that_share_an_address_are_one_person(
     assert await store.value("SELECT count(*) FROM conversation") == 1
 
 
-async def test_a_key_that_two_lines_have_given_is_one_conversation(store: Desk) -> None:
-    await store.rows("INSERT INTO channel VALUES ('hotel', 'other-line', 'wati')")
-    await asyncio.gather(
-        store.deliver(said("Hola", addresses=BOTH[1:])),
-        store.deliver(said("Busco mesa", addresses=BOTH[1:]), line="other-line"),
+async def test_a_bsuid_is_one_person_in_its_portfolio_and_nobody_else_outside_of_it(
+    database: DatabaseUrls,
+) -> None:
+    named = {LINE: "meta", "twilio-line": "meta", "their-line": "theirs"}
+    async with desk(database, portfolios=named) as store:
+        await store.rows(OTHER_LINES)
+        lines = (LINE, "twilio-line", "their-line", "own-line")
+        await asyncio.gather(
+            *(store.deliver(said(line, addresses=BOTH[1:]), line=line) for line in lines)
+        )
+        assert await people(store) == [[LINE, "twilio-line"], ["own-line"], ["their-line"]]
+        for line in lines:
+            await store.deliver(said(f"{line} again", addresses=BOTH[1:]), line=line)
+        assert sorted(map(len, await people(store))) == [2, 2, 4]
+        assert await store.rows("SELECT canonical_key FROM conversation ORDER BY 1") == [
+            ("bsuid:hotel:meta:US.1",),
+            ("bsuid:hotel:own-line:US.1",),
+            ("bsuid:hotel:theirs:US.1",),
+        ]
+
+
+async def test_other_ids_mean_something_on_their_line_only(database: DatabaseUrls) -> None:
+    async with desk(database, portfolios={LINE: "meta", "twilio-line": "meta"}) as store:
+        await store.rows(OTHER_LINES)
+        for kind in ("lid", "subscriber", "user", "wati"):
+            for line in (LINE, "twilio-line"):
+                words = said(f"{kind} {line}", addresses=(Address(kind, "1"),))
+                await store.deliver(words, line=line)
+        assert len(await people(store)) == 8
+
+
+async def test_a_channel_that_joins_a_portfolio_later_keeps_everybody(
+    database: DatabaseUrls,
+) -> None:
+    """Each line knew its people as its own: one by the phone too, one on both lines, one parted."""
+    async with desk(database) as store:
+        await store.rows(OTHER_LINES)
+        await store.deliver(said("Ana", addresses=BOTH))
+        for line in (LINE, "twilio-line"):
+            await store.deliver(said(f"Eva {line}", addresses=(bsuid("US.2"),)), line=line)
+        await store.deliver(said("Leo", addresses=(bsuid("US.3"),)))
+        await store.deliver(said("Pia", addresses=phone(4)))
+        writer = Writer(store.pools, "SV", store.incarnation.number())
+        pair = (("phone", "", phone(4)[0].value), ("bsuid", LINE, "US.3"))
+        merged = await linking.link(writer, Wish(BUSINESS, *pair, Reason.PERSON), NOON)
+        for _ in range(2):  # every start does it
+            for line in (LINE, "twilio-line"):
+                await join(store.pools, BUSINESS, line, "meta", NOON)
+        await store.merger.settle()
+        assert merged.merge_id is not None
+        parted = await undo(writer, BUSINESS, merged.merge_id, NOON)
+        assert parted.undoing is Undoing.UNDONE
+    async with desk(database, portfolios={LINE: "meta", "twilio-line": "meta"}) as store:
+        for number, line in enumerate(["twilio-line", LINE, "twilio-line"], start=1):
+            words = said(f"{number} again", addresses=(bsuid(f"US.{number}"),))
+            await store.deliver(words, line=line)
+        assert await people(store) == [
+            ["1 again", "Ana"],
+            ["2 again", f"Eva {LINE}", "Eva twilio-line"],
+            ["3 again", "Leo"],
+            ["Pia"],
+        ]
+        assert await store.value("SELECT count(*) FROM link") == 0
+
+
+async def test_of_a_great_many_who_join_a_portfolio_none_is_left_out(store: Desk) -> None:
+    many = PAGE_ROWS + 2
+    await store.deliver(said("Hola", addresses=BOTH[1:]))
+    await store.rows(
+        "INSERT INTO address (business_id, kind, scope, value, conversation_id)"
+        " SELECT 'hotel', 'bsuid', $1, 'US.' || n, c.id"
+        " FROM conversation AS c, generate_series(2, $2::int) AS n",
+        *(LINE, many),
     )
-    assert await store.people() == [{"Hola", "Busco mesa"}]
+    await join(store.pools, BUSINESS, LINE, "meta", NOON)
+    assert await store.value("SELECT count(*) FROM address WHERE scope = 'meta'") == many
 
 
 async def test_strangers_of_many_batches_at_once_that_share_an_address_are_one_person(

@@ -68,7 +68,7 @@ async def test_a_redelivery_links_too(store: Desk) -> None:
 
 async def test_a_phone_that_is_learned_names_the_conversation(store: Desk) -> None:
     await store.deliver(said("Hola", addresses=(LID,)))
-    assert await keys(store) == ["lid:hotel:88001122334455"]
+    assert await keys(store) == ["lid:hotel:line:88001122334455"]
     await store.deliver(said("Busco mesa", addresses=(ANA, LID)))
     await store.merger.settle()
     assert await keys(store) == [f"phone:hotel:{PHONE}"]
@@ -148,7 +148,7 @@ async def test_people_are_named_in_any_spelling_and_shown_with_their_merges(stor
     [merge] = shown["merges"]
     assert (merge["id"], merge["loser_key"], merge["messages"]) == (
         done.merge_id,
-        "bsuid:hotel:US.1",
+        "bsuid:hotel:line:US.1",
         1,
     )
     assert await linking.named(store.pools, BUSINESS, "7000 0009", "SV") == [

@@ -184,7 +184,7 @@ async def test_merges_are_undone_newest_first_and_persons_overrule_what_was_undo
     assert (refused.undoing, refused.first) == (Undoing.MERGED_SINCE, second.merge_id)
     assert await part_of(store, second.merge_id) is Undoing.UNDONE
     assert await part_of(store, first.merge_id) is Undoing.UNDONE
-    apart = ["bsuid:hotel:US.1", "lead:hotel:L-7", "phone:hotel:+50370000001"]
+    apart = ["bsuid:hotel:line:US.1", "lead:hotel:L-7", "phone:hotel:+50370000001"]
     assert await keys(store) == apart
     by_message = await link(store, ana.address, lid.address)
     assert by_message.fulfilled is Fulfilled.NEEDLESS

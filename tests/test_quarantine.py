@@ -12,6 +12,7 @@ from relevo.store import quarantined
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.inbox import Inbox
 from relevo.store.means import Means
+from relevo.store.placing import Placer
 from relevo.store.pools import enter
 from tests.commands import BAD, WELL, Configured, configured
 from tests.store_rig import BUSINESS, NOON, Desk, desk, said
@@ -55,7 +56,7 @@ def inbox(store: Desk) -> Inbox:
     """The inbox of a command beside the servers that run."""
     return Inbox(
         Means(store.pools, store.tasks, store.clock, store),
-        regions={BUSINESS: "SV"},
+        placer=Placer({BUSINESS: "SV"}, {}),
         writer=store.incarnation.number,
         wake=store.woken.append,
         sets_aside=False,

@@ -122,6 +122,7 @@ LOOKED_UP: dict[tuple[str, str], tuple[Any, ...]] = {
     ("merging", "named"): (BUSINESS, ["+5"]),
     ("merging", "parted_before"): (BUSINESS, 5, 6),
     ("merging", "addresses"): (BUSINESS, IDS),
+    ("merging", "join_portfolio"): (BUSINESS, LINE, "meta", "", 500, NOON),
     ("merging", "lead"): (BUSINESS, *REACHED, 5),
     ("merging", "end_turns"): (BUSINESS, ROW),
     ("merging", "move"): (BUSINESS, 5, 6, "message", "{}", "{}", NOON),

@@ -17,6 +17,7 @@ from relevo.store.embedded import DatabaseUrls
 from relevo.store.inbox import Inbox
 from relevo.store.letters import Dealt, Refusal
 from relevo.store.means import Means
+from relevo.store.placing import Placer
 from relevo.store.pools import Pools
 from relevo.tasks import Tasks
 from tests.fakes.clock import until
@@ -213,7 +214,7 @@ async def test_a_replayed_body_is_answered_as_if_it_came_now(house: House) -> No
         channels = open_channels(config, session, house.clock, OwnLine("", ""))
         inbox = Inbox(
             Means(pools(house), Tasks(reraise), house.clock, Unobserved()),
-            regions={"hotel": "SV"},
+            placer=Placer({"hotel": "SV"}, {}),
             writer=house.relevo.database.incarnation.number,
             wake=lambda _key: None,
             sets_aside=False,

@@ -137,13 +137,14 @@ async def _reader(config: "Config") -> AsyncIterator[Reader]:
     from relevo.replaying import Replayer
     from relevo.store.inbox import Inbox
     from relevo.store.means import Means
+    from relevo.store.placing import Placer
     from relevo.tasks import Tasks
 
     tasks, clock = Tasks(opening.report), SystemClock()
     async with opening.connected(config, tasks) as database, open_session() as session:
         inbox = Inbox(
             Means(database.pools, tasks, clock, _Unobserved()),
-            regions={business.id: business.region for business in config.businesses},
+            placer=Placer(config.regions, config.portfolios),
             writer=database.incarnation.number,
             wake=lambda _key: None,
             sets_aside=False,

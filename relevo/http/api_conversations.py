@@ -51,7 +51,7 @@ class ByAddress(Taken):
 
 
 class Address(Given):
-    """Where the customer is reached; `scope` is the portfolio in which a value means something."""
+    """Where the customer is reached; `scope` is the channel or portfolio it belongs to."""
 
     kind: str
     scope: str

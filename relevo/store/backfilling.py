@@ -73,7 +73,7 @@ class Backfill:
     def __init__(self, pools: "Pools", business_id: str, region: str, clock: Clock) -> None:
         self._pools = pools
         self._business_id = business_id
-        self._placer = Placer({business_id: region})
+        self._placer = Placer({business_id: region}, {})  # an older CRM knows of no BSUIDs
         self._clock = clock
         self._sql = statements("backfill")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from relevo.messages import Author, ConversationKey, Delivery, InboundMessage
 from relevo.store.means import Means
-from relevo.store.placing import Reached, reached
+from relevo.store.placing import Placer, Reached
 from relevo.store.pools import connected
 from relevo.store.sql import statements
 
@@ -24,10 +24,9 @@ CUSTOMERS_MAX = 1000
 class Crowds:
     """Knows who is turned away, by every address. What has to be seen to is a sweep's chore."""
 
-    def __init__(self, means: Means, regions: Mapping[str, str], unread_max: int) -> None:
-        """Take the regions of phones written without a country code, by business."""
+    def __init__(self, means: Means, placer: Placer, unread_max: int) -> None:
         self._means = means
-        self._regions = regions
+        self._placer = placer
         self._unread_max = unread_max
         self._sql = statements("sweep")
         self._crowded: frozenset[ConversationKey] = frozenset()
@@ -45,12 +44,11 @@ class Crowds:
         """
         if not self._addresses:
             return False
-        business_id, channel_id = delivery.business_id, delivery.channel_id
         return any(
-            (business_id, address) in self._addresses
+            (delivery.business_id, address) in self._addresses
             for arrival in delivery.arrivals
             if isinstance(arrival, InboundMessage) and arrival.author is Author.CUSTOMER
-            for address in reached(arrival.addresses, self._regions[business_id], channel_id)
+            for address in self._placer.reached(arrival.addresses, delivery)
         )
 
     async def swept(self, unread: Mapping[ConversationKey, int]) -> None:

@@ -11,6 +11,7 @@ from relevo.store import migrate
 from relevo.store.embedded import EmbeddedServer
 from relevo.store.incarnation import Incarnation
 from relevo.store.pools import Pools, connected, enter, open_pools
+from relevo.store.portfolios import join
 from relevo.store.server_process import DatabaseUrls
 from relevo.store.sql import statements
 from relevo.tasks import Tasks
@@ -84,8 +85,10 @@ class Database:
         self._incarnation = Incarnation(self.urls.url, tasks, self._clock)
         await self._incarnation.take()
 
-    async def enter(self, businesses: Mapping[str, Mapping[str, str]]) -> None:
-        """Write down what is configured: business to channel id to kind.
+    async def enter(
+        self, businesses: Mapping[str, Mapping[str, str]], portfolios: Mapping[str, str]
+    ) -> None:
+        """Write down what is configured: business to channel id to kind, and channel to portfolio.
 
         Raises:
             ConfigError: if a channel was another business's.
@@ -93,6 +96,11 @@ class Database:
         """
         for business_id, channels in businesses.items():
             await enter(self.pools, business_id, channels)
+            for channel_id in channels:
+                portfolio = portfolios[channel_id]
+                if portfolio != channel_id:
+                    now = self._clock.now()
+                    await join(self.pools, business_id, channel_id, portfolio, now)
 
     async def answers(self) -> bool:
         """Tell whether a webhook could be stored now, and the next ones."""

@@ -6,7 +6,7 @@ refuses costs nobody else anything: the batch is halved until its delivery stand
 body goes to the quarantine.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -76,21 +76,21 @@ class Inbox:
         self,
         means: Means,
         *,
-        regions: Mapping[str, str],
+        placer: Placer,
         writer: Callable[[], int],
         wake: Callable[[ConversationKey], None],
         torn: Callable[[], None] = lambda: None,
         sets_aside: bool = True,
     ) -> None:
-        """Take the regions of phones written without a country code, by business.
+        """Take how messages are read; only for its businesses anything is delivered.
 
         `torn` hears that a link was stored: two conversations may be one person's. `writer` names
         this process in the count of accepted messages. Without `sets_aside` the database's refusal
         is only told: what is replayed is in the quarantine already.
         """
         self._means = means
-        self._placer = Placer(regions)
-        self._waiting = {business_id: _Waiting() for business_id in regions}
+        self._placer = placer
+        self._waiting = {business_id: _Waiting() for business_id in placer.businesses}
         self._writer = writer
         self._wake = wake
         self._torn = torn

@@ -187,9 +187,8 @@ async def _meet(connection: "Connection", writer: Writer, wish: Wish, now: datet
     homes = [await connection.fetchval(sql["home"], wish.business_id, *a) for a in reached]
     if any(home is not None for home in homes):
         return
-    key = identity.canonical_key(
-        wish.business_id, [Address(kind, value) for kind, _, value in reached], writer.region
-    )
+    named, scope = [Address(kind, value) for kind, _, value in reached], reached[0][1]
+    key = identity.canonical_key(wish.business_id, named, writer.region, scope)
     await meet(connection, [Person(wish.business_id, key, reached)], now)
 
 

@@ -1,7 +1,7 @@
 """Who a message is from, and which of a batch are one message, or from one person."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -50,9 +50,27 @@ class Person:
 class Placer:
     """Prepares what is delivered for its conversation."""
 
-    def __init__(self, regions: Mapping[str, str]) -> None:
-        """Take the regions of phones written without a country code, by business."""
+    def __init__(self, regions: Mapping[str, str], portfolios: Mapping[str, str]) -> None:
+        """Take the regions of phones written without a country code, by business.
+
+        And the portfolios of channels; one that is not among them is a portfolio of its own.
+        """
         self._regions = regions
+        self._portfolios = portfolios
+
+    @property
+    def businesses(self) -> Collection[str]:
+        """Return whose deliveries it prepares."""
+        return self._regions.keys()
+
+    def reached(self, addresses: Sequence[Address], delivery: Delivery) -> list[Reached]:
+        """Return addresses as they are stored: in one spelling, and within what that means them."""
+        region, channel_id = self._regions[delivery.business_id], delivery.channel_id
+        portfolio = self._portfolios.get(channel_id, channel_id)
+        normalised = [identity.normalised(address, region) for address in addresses]
+        return [
+            (a.kind, identity.scope(a.kind, channel_id, portfolio), a.value) for a in normalised
+        ]
 
     def batch(self, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> list[Placed]:
         """Prepare the messages of a batch; twins within it are one, under all their ids."""
@@ -86,7 +104,6 @@ class Placer:
         """
         found = set()
         for delivery in deliveries:
-            region = self._regions[delivery.business_id]
             for arrival in delivery.arrivals:
                 match arrival:
                     case AddressChange():
@@ -95,7 +112,7 @@ class Placer:
                         old, new, why = arrival.addresses[:1], arrival.addresses[1:], "message"
                     case _:
                         continue
-                pairs = product(*(reached(a, region, delivery.channel_id) for a in (old, new)))
+                pairs = product(*(self.reached(a, delivery) for a in (old, new)))
                 found |= {(delivery.business_id, *one, *other, why) for one, other in pairs}
         return sorted(found)
 
@@ -136,13 +153,14 @@ class Placer:
 
     def _place(self, owner: int, delivery: Delivery, message: InboundMessage) -> Placed:
         region = self._regions[delivery.business_id]
-        addresses = reached(message.addresses, region, delivery.channel_id)
+        addresses = self.reached(message.addresses, delivery)
+        business_id, scope = delivery.business_id, addresses[0][1]
         latest = delivery.received_at + CLOCK_SKEW_MAX
         return Placed(
             owner=owner,
-            business_id=delivery.business_id,
+            business_id=business_id,
             channel_id=delivery.channel_id,
-            canonical_key=identity.canonical_key(delivery.business_id, message.addresses, region),
+            canonical_key=identity.canonical_key(business_id, message.addresses, region, scope),
             keys=list(message.keys),
             addresses=addresses,
             message=message,
@@ -161,13 +179,8 @@ class Placer:
 
     def _canonical_key(self, business_id: str, addresses: Sequence[Reached]) -> str:
         named = tuple(Address(kind, value) for kind, _scope, value in addresses)
-        return identity.canonical_key(business_id, named, self._regions[business_id])
-
-
-def reached(addresses: Sequence[Address], region: str, channel_id: str) -> list[Reached]:
-    """Return addresses as they are stored, in their one spelling, with what they mean it within."""
-    normalised = [identity.normalised(address, region) for address in addresses]
-    return [(a.kind, _scope(a, channel_id), a.value) for a in normalised]
+        region, (_, scope, _) = self._regions[business_id], addresses[0]
+        return identity.canonical_key(business_id, named, region, scope)
 
 
 def _written(
@@ -193,8 +206,3 @@ def _as_message(contact: NewContact) -> InboundMessage:
         body="",
         event_at=None,
     )
-
-
-def _scope(address: Address, channel_id: str) -> str:
-    """Return within what an address means something: a phone everywhere, the rest on its line."""
-    return "" if identity.is_everywhere(address.kind) else channel_id

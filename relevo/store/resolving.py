@@ -53,4 +53,6 @@ def lanes_of(business_id: str, homes: Homes) -> Iterable[int]:
     """Say where a stranger with a lid of these would line up, to meet him after the batch."""
     for address in homes.leading:
         if address[0] == LID:
-            yield from Person(business_id, f"{LID}:{business_id}:{address[2]}", [address]).lanes()
+            yield from Person(
+                business_id, f"{LID}:{business_id}:{address[1]}:{address[2]}", [address]
+            ).lanes()

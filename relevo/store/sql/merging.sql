@@ -62,6 +62,33 @@ SELECT EXISTS (
         AND (m.survivor_id IN (SELECT id FROM one) AND m.loser_id IN (SELECT id FROM other)
             OR m.survivor_id IN (SELECT id FROM other) AND m.loser_id IN (SELECT id FROM one)));
 
+-- name: join_portfolio
+-- BSUIDs that a channel knows as its own, a page of them, lead to the same people in its portfolio;
+-- who is somebody else there is linked. Returns the last one of the page. Who is met under one at the
+-- same moment is linked at the next start.
+WITH page AS (
+    SELECT value, conversation_id FROM address
+    WHERE business_id = $1::text AND kind = 'bsuid' AND scope = $2::text AND value > $4::text
+    ORDER BY value
+    LIMIT $5::int
+), joined AS (
+    INSERT INTO address (business_id, kind, scope, value, conversation_id)
+    SELECT $1::text, 'bsuid', $3::text, value, conversation_id FROM page
+    ORDER BY value
+    ON CONFLICT DO NOTHING
+), linked AS (
+    INSERT INTO link (business_id, kind, scope, value, other_kind, other_scope, other_value, reason,
+        wanted_at)
+    SELECT $1::text, 'bsuid', $2::text, page.value, 'bsuid', $3::text, page.value, 'message',
+        $6::timestamptz
+    FROM page JOIN address AS a ON a.business_id = $1::text AND a.kind = 'bsuid'
+        AND a.scope = $3::text AND a.value = page.value
+    WHERE a.conversation_id <> page.conversation_id
+    ORDER BY page.value
+    ON CONFLICT DO NOTHING
+)
+SELECT max(value) FROM page;
+
 -- name: addresses
 SELECT kind, scope, value FROM address
 WHERE business_id = $1::text AND conversation_id = ANY ($2::bigint[])
@@ -234,7 +261,14 @@ WITH said AS (
 UPDATE address AS a SET conversation_id = $3::bigint
 FROM jsonb_array_elements($13::jsonb) AS t (his)
 WHERE a.business_id = $1::text AND a.conversation_id = $2::bigint AND a.kind = t.his ->> 0
-    AND a.scope = t.his ->> 1 AND a.value = t.his ->> 2;
+    AND a.value = t.his ->> 2 AND (a.scope = t.his ->> 1
+        -- Or what his BSUID is in a portfolio that its channel has joined since, if it is only his.
+        OR a.kind = 'bsuid' AND NOT EXISTS (
+            SELECT FROM address AS o
+            WHERE o.business_id = $1::text AND o.conversation_id = $2::bigint AND o.kind = a.kind
+                AND o.value = a.value AND o.scope <> a.scope
+                AND NOT $13::jsonb @> jsonb_build_array(
+                    jsonb_build_array(o.kind, o.scope, o.value))));
 
 -- name: renew
 -- The same row once more: who waits to write for whoever was in it finds it gone, and looks again whose
