@@ -10,7 +10,7 @@ import pytest
 
 from relevo.messages import Address, AddressChange, Author, ConversationKey, NewContact
 from relevo.outgoing import Draft, Refusal
-from relevo.store import holding, linking
+from relevo.store import following, holding, linking
 from relevo.store.embedded import DatabaseUrls
 from relevo.store.linking import Named
 from relevo.store.merging import Fulfilled, Reason, Wish
@@ -156,9 +156,10 @@ async def test_people_are_named_in_any_spelling_and_shown_with_their_merges(stor
     ]
     assert await linking.named(store.pools, BUSINESS, "US.9", "SV") == []
     gone = ConversationKey(BUSINESS, merge["loser"])
-    now = await linking.current(store.pools, gone)
-    assert now == ConversationKey(BUSINESS, merge["survivor"])
-    assert await linking.current(store.pools, ConversationKey(BUSINESS, 999)) is None
+    async with store.pools.tenant(BUSINESS) as connection:
+        here = await following.lock(connection, gone)
+        assert here == ConversationKey(BUSINESS, merge["survivor"])
+        assert await following.lock(connection, ConversationKey(BUSINESS, 999)) is None
 
 
 async def test_what_was_read_before_a_merge_and_is_written_after_it_resolves_again(

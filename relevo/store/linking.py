@@ -136,13 +136,6 @@ async def knows_merge(pools: "Pools", business_id: str, merge_id: int) -> bool:
     return found is not None
 
 
-async def current(pools: "Pools", key: ConversationKey) -> ConversationKey | None:
-    """Return where a conversation is now, itself or what it was merged into; None: nowhere."""
-    async with pools.tenant(key.business_id) as connection:
-        found = await connection.fetchval(statements("merging")["survivor_of"], *key)
-    return None if found is None else ConversationKey(key.business_id, found)
-
-
 async def show(pools: "Pools", business_id: str, text: str, region: str) -> list[dict[str, Any]]:
     """Tell who an address is: how else he is reached, and what he was merged of.
 
