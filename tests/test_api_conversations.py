@@ -219,6 +219,7 @@ async def test_a_thread_shows_what_was_missed_and_where_the_gaps_are(house: Hous
         "recall": "complete",
     }
     assert [message["waits_as"] for message in page["messages"]] == [None] * 5
+    await api.get(thread.path.replace("messages", "turns"), 422, limit=21)
     turns = await api.get(thread.path.replace("messages", "turns"), limit=1)
     assert [message["text"] for message in turns["turns"][0]["missed"]] == ["Le aparto la 4"]
     older = await api.get(thread.path.replace("messages", "turns"), cursor=turns["next"])

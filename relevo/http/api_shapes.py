@@ -81,7 +81,7 @@ class Fits:
         return text
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """Take a whole number as a query writes it: digits and nothing else."""
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
@@ -109,7 +109,7 @@ def _instant_in_time(value: object) -> object:
         raise ValueError("should be an instant that there is") from None
 
 
-Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, strict=True), BeforeValidator(_whole)]
+Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, strict=True), BeforeValidator(whole)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Instant = Annotated[datetime, BeforeValidator(_instant_in_time)]
 Line = Annotated[

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPMethod
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import BeforeValidator, Field
 
 from relevo.http.api_endpoints import Asked, Endpoint
 from relevo.http.api_ports import Transaction
@@ -17,12 +19,16 @@ from relevo.http.api_shapes import (
     Taken,
     cursor,
     read_cursor,
+    whole,
 )
 from relevo.http.api_turns import Turn
 from relevo.keys import Scope
 from relevo.messages import Author
 
 Place = tuple[datetime, int]
+
+TURNS_MAX = 20
+"""A turn has the texts of up to two hundred messages with it: more at once would hold up others."""
 
 
 class ThreadPage(Taken):
@@ -39,7 +45,9 @@ class TurnsPage(Taken):
     """A page of turns, newest first."""
 
     cursor: CursorText | None = None
-    limit: Limit = 20
+    limit: Annotated[int, Field(ge=1, le=TURNS_MAX, strict=True), BeforeValidator(whole)] = (
+        TURNS_MAX
+    )
 
 
 class Silence(Given):
