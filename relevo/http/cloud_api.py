@@ -28,7 +28,7 @@ from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.cloud_api_reading import arrivals
 from relevo.http.cloud_api_sending import message_for, send_answer
-from relevo.http.line_gate import LineGate
+from relevo.http.line_gate import Line
 from relevo.http.provider_api import ProviderAnswer, ProviderCall, called, pause_of, sent_in_time
 from relevo.http.secrets import carries_secret, secret_matches
 from relevo.messages import Address, Arrival
@@ -77,36 +77,21 @@ ABILITIES = Abilities(
 ABILITIES_AT_360DIALOG = replace(ABILITIES, proof="our secret, in a header or the URL")
 
 
-class CloudApiChannel:
+class CloudApiChannel(Line):
     """A business's line, both ways. The session is shared and stays its owner's."""
 
     def __init__(
         self, settings: CloudApiSettings, session: aiohttp.ClientSession, clock: Clock
     ) -> None:
+        super().__init__(settings.business_id, settings.channel_id, clock)
         self._settings = settings
         self._session = session
         self._clock = clock
-        self._gate = LineGate(clock, settings.channel_id)
 
     @property
     def abilities(self) -> Abilities:
         """What this line can do."""
         return ABILITIES if self._settings.kind == "cloud_api" else ABILITIES_AT_360DIALOG
-
-    @property
-    def stopped(self) -> bool:
-        """Tell whether the provider lets this line send nothing, as far as we know."""
-        return self._gate.stopped
-
-    @property
-    def business_id(self) -> str:
-        """The business whose line this is."""
-        return self._settings.business_id
-
-    @property
-    def channel_id(self) -> str:
-        """The id under which webhooks name this line."""
-        return self._settings.channel_id
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether Meta has signed these bytes, or whether 360dialog carries our secret."""

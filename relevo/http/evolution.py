@@ -31,7 +31,7 @@ from relevo.http.evolution_history import Page, Reading, bare, history_page
 from relevo.http.evolution_reading import arrivals
 from relevo.http.evolution_sending import send_answer
 from relevo.http.fields import scrubbed
-from relevo.http.line_gate import LineGate
+from relevo.http.line_gate import Line
 from relevo.http.pace import Pace, Slots, within
 from relevo.http.provider_api import ProviderAnswer, ProviderCall, called, pause_of, sent_in_time
 from relevo.http.secrets import carries_secret
@@ -89,7 +89,7 @@ ABILITIES = Abilities(
 )
 
 
-class EvolutionChannel:
+class EvolutionChannel(Line):
     """A business's line at Evolution, both ways. The session is shared and stays its owner's."""
 
     abilities = ABILITIES
@@ -98,27 +98,12 @@ class EvolutionChannel:
         self, settings: EvolutionSettings, session: aiohttp.ClientSession, clock: Clock, pace: Pace
     ) -> None:
         """`pace` is the gateway's: its lines are given the same one."""
+        super().__init__(settings.business_id, settings.channel_id, clock)
         self._settings = settings
         self._session = session
         self._clock = clock
         self._pace = pace
-        self._gate = LineGate(clock, settings.channel_id)
         self._known_as: dict[Address, tuple[Address, ...]] = {}
-
-    @property
-    def stopped(self) -> bool:
-        """Tell whether Evolution lets this line send nothing, as far as we know."""
-        return self._gate.stopped
-
-    @property
-    def business_id(self) -> str:
-        """The business whose line this is."""
-        return self._settings.business_id
-
-    @property
-    def channel_id(self) -> str:
-        """The id under which webhooks name this line."""
-        return self._settings.channel_id
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request carries our secret, as a header or in the webhook's URL.

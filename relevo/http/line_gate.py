@@ -88,3 +88,18 @@ class LineGate:
                 self._channel_id,
                 reason,
             )
+
+
+class Line:
+    """What every line at a real provider is: whose, under which id, and whether it may send."""
+
+    def __init__(self, business_id: str, channel_id: str, clock: Clock) -> None:
+        """`channel_id` is the id under which webhooks name this line."""
+        self.business_id = business_id
+        self.channel_id = channel_id
+        self._gate = LineGate(clock, channel_id)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the provider lets this line send nothing, as far as we know."""
+        return self._gate.stopped

@@ -24,7 +24,7 @@ from relevo.events import SendFailure
 from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import read_object
-from relevo.http.line_gate import LineGate, LinePass
+from relevo.http.line_gate import Line, LinePass
 from relevo.http.manychat_reading import SUBSCRIBER, arrivals, subscriber_of
 from relevo.http.manychat_sending import send_answer, send_body
 from relevo.http.pace import within
@@ -73,7 +73,7 @@ ABILITIES = Abilities(
 )
 
 
-class ManyChatChannel:
+class ManyChatChannel(Line):
     """A business's line at ManyChat, both ways. The session is shared and stays its owner's."""
 
     abilities = ABILITIES
@@ -81,25 +81,10 @@ class ManyChatChannel:
     def __init__(
         self, settings: ManyChatSettings, session: aiohttp.ClientSession, clock: Clock
     ) -> None:
+        super().__init__(settings.business_id, settings.channel_id, clock)
         self._settings = settings
         self._session = session
         self._clock = clock
-        self._gate = LineGate(clock, settings.channel_id)
-
-    @property
-    def stopped(self) -> bool:
-        """Tell whether ManyChat lets this line send nothing, as far as we know."""
-        return self._gate.stopped
-
-    @property
-    def business_id(self) -> str:
-        """The business whose line this is."""
-        return self._settings.business_id
-
-    @property
-    def channel_id(self) -> str:
-        """The id under which External Requests name this line."""
-        return self._settings.channel_id
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request carries our secret, as a header or in the URL."""

@@ -27,7 +27,7 @@ from relevo.events import SendFailure
 from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import scrubbed
-from relevo.http.line_gate import LineGate
+from relevo.http.line_gate import Line
 from relevo.http.pace import Pace, Slots, within
 from relevo.http.provider_api import ProviderAnswer, ProviderCall, called, pause_of, sent_in_time
 from relevo.http.twilio_fields import bare_address, written
@@ -92,7 +92,7 @@ ABILITIES = Abilities(
 )
 
 
-class TwilioChannel:
+class TwilioChannel(Line):
     """A business's WhatsApp sender, both ways. The session is shared and stays its owner's."""
 
     abilities = ABILITIES
@@ -101,11 +101,11 @@ class TwilioChannel:
         self, settings: TwilioSettings, session: aiohttp.ClientSession, clock: Clock, pace: Pace
     ) -> None:
         """`pace` is the account's: lines of one account are given the same one."""
+        super().__init__(settings.business_id, settings.channel_id, clock)
         self._settings = settings
         self._session = session
         self._clock = clock
         self._pace = pace
-        self._gate = LineGate(clock, settings.channel_id)
         self._path = f"/2010-04-01/Accounts/{settings.account_sid}/Messages.json"
         self._headers = {
             "Authorization": aiohttp.encode_basic_auth(settings.account_sid, settings.token),
@@ -114,24 +114,9 @@ class TwilioChannel:
         self._sender = written(self._own) if self._own is not None else settings.sender
 
     @property
-    def stopped(self) -> bool:
-        """Tell whether Twilio lets this line send nothing, as far as we know."""
-        return self._gate.stopped
-
-    @property
     def text_characters_max(self) -> int:
         """Return how long one text may be."""
         return TEXT_CHARACTERS_MAX
-
-    @property
-    def business_id(self) -> str:
-        """The business whose line this is."""
-        return self._settings.business_id
-
-    @property
-    def channel_id(self) -> str:
-        """The id under which webhooks name this line."""
-        return self._settings.channel_id
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request is signed with the account's token."""

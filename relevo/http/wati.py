@@ -28,7 +28,7 @@ from relevo.errors import ProviderError
 from relevo.http.abilities import Abilities
 from relevo.http.channels import WebhookRequest
 from relevo.http.fields import scrubbed
-from relevo.http.line_gate import LineGate
+from relevo.http.line_gate import Line
 from relevo.http.pace import Pace, Slots, within
 from relevo.http.provider_api import (
     PAUSE_SECONDS_MAX,
@@ -100,7 +100,7 @@ ABILITIES = Abilities(
 )
 
 
-class WatiChannel:
+class WatiChannel(Line):
     """A business's line at WATI, both ways. The session is shared and stays its owner's."""
 
     abilities = ABILITIES
@@ -109,27 +109,12 @@ class WatiChannel:
         self, settings: WatiSettings, session: aiohttp.ClientSession, clock: Clock, pace: Pace
     ) -> None:
         """`pace` is the tenant's: lines of one tenant are given the same one."""
+        super().__init__(settings.business_id, settings.channel_id, clock)
         self._settings = settings
         self._session = session
         self._clock = clock
         self._pace = pace
         self._recalls: dict[Address, Recall] = {}
-        self._gate = LineGate(clock, settings.channel_id)
-
-    @property
-    def stopped(self) -> bool:
-        """Tell whether WATI lets this line send nothing, as far as we know."""
-        return self._gate.stopped
-
-    @property
-    def business_id(self) -> str:
-        """The business whose line this is."""
-        return self._settings.business_id
-
-    @property
-    def channel_id(self) -> str:
-        """The id under which webhooks name this line."""
-        return self._settings.channel_id
 
     def authenticate(self, request: WebhookRequest) -> bool:
         """Tell whether the request carries our secret, as a header or in the URL we gave WATI."""
