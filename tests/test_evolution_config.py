@@ -57,7 +57,6 @@ async def test_a_line_is_made_of_what_is_configured(tmp_path: Path) -> None:
         assert isinstance(await line.send(ANA, "hello", "relevo-1"), Accepted)
         history = await line.history(ANA, NOW - timedelta(hours=1), urgent=True)
         assert (history.status, len(history.items)) == (RecallStatus.COMPLETE, 1)
-        await line.close()
 
 
 async def test_the_lines_of_one_gateway_do_not_ask_it_too_much_at_once(tmp_path: Path) -> None:

@@ -55,9 +55,6 @@ class ChannelAdapter(Protocol):
     ) -> Accepted | NotAccepted:
         """Give a text to the provider. Never raises for the provider."""
 
-    async def close(self) -> None:
-        """Let go of connections."""
-
     @property
     def abilities(self) -> Abilities:
         """What this line can do, and what its provider never tells."""

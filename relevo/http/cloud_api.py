@@ -139,9 +139,6 @@ class CloudApiChannel(Line):
         outcome = send_answer(answer.status, answer.body, correlation_id)
         return self._gate.judged(given, outcome, pause_of(answer.retry_after))
 
-    async def close(self) -> None:
-        """Let go of nothing: the session is the owner's to close."""
-
     async def _post(self, message: bytes) -> ProviderAnswer:
         call = ProviderCall(
             "POST",

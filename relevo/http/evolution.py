@@ -168,9 +168,6 @@ class EvolutionChannel(Line):
         outcome = send_answer(answer.status, answer.body)
         return self._gate.judged(given, outcome, pause_of(answer.retry_after))
 
-    async def close(self) -> None:
-        """Let go of nothing: the session is the owner's to close."""
-
     def _remember(self, addresses: tuple[Address, ...]) -> None:
         """Keep what one person is called; a message that opens a turn has just told it."""
         for address in addresses:

@@ -128,9 +128,6 @@ class ManyChatChannel(Line):
         outcome = send_answer(answer.status, answer.body, correlation_id)
         return self._gate.judged(given, outcome, _asked_pause(answer.retry_after))
 
-    async def close(self) -> None:
-        """Let go of nothing: the session is the owner's to close."""
-
     async def _subscriber(self, address: Address, given: LinePass) -> str | NotAccepted:
         """Return whom to write to. Nothing has left yet, whatever goes wrong here."""
         if address.kind == SUBSCRIBER:

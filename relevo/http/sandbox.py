@@ -162,9 +162,6 @@ class SandboxChannel:
                 failure = SendFailure.UNKNOWN if departure.left else SendFailure.NOT_SENT
                 return NotAccepted(failure, "start_too_late" if departure.late else _why(error))
 
-    async def close(self) -> None:
-        """Do nothing: the session belongs to the app."""
-
     async def _send(self, message: bytes, correlation_id: str) -> Accepted | NotAccepted:
         async with self._session.post(
             f"{self._api}/send",

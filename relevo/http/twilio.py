@@ -175,9 +175,6 @@ class TwilioChannel(Line):
         outcome = send_answer(answer.status, answer.body, correlation_id)
         return self._gate.judged(given, outcome, pause_of(answer.retry_after))
 
-    async def close(self) -> None:
-        """Let go of nothing: the session is the owner's to close."""
-
     async def _read(
         self, reading: Reading, customer: str, *, urgent: bool, ends_at: float
     ) -> History:

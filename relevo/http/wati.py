@@ -157,9 +157,6 @@ class WatiChannel(Line):
         pause_seconds = _asked_pause(answer.retry_after, self._clock.now())
         return self._gate.judged(given, outcome, pause_seconds)
 
-    async def close(self) -> None:
-        """Let go of nothing: the session is the owner's to close."""
-
     async def _recall(self, address: Address, recall: Recall) -> History:
         """Read pages on behalf of all who ask the same; None tells them that nobody reads now."""
         self._recalls[address] = recall
